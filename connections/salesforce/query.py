@@ -1,0 +1,106 @@
+"""SOQL by REST: for few records. Many are read by a Bulk API query (see bulk.py)."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Sequence
+from decimal import Decimal, InvalidOperation
+from typing import Any
+from urllib.parse import quote_plus
+
+import requests
+from simple_salesforce.format import quote_soql_value
+
+from connections.salesforce.describe import Field
+from connections.salesforce.errors import MisconfiguredError, TransientError
+from connections.salesforce.session import SalesforceSession
+
+# Salesforce allows 16,384 bytes for address and headers together (REST API guide, "Status Codes": 414, 431).
+MAX_QUERY_BYTES = 12_000
+MAX_KEYS = 200
+
+_API_NAME = re.compile(r"[A-Za-z]\w*")
+_NUMBER_TYPES = frozenset({"int", "long", "double", "currency", "percent"})
+
+
+def soql_text(value: str) -> str:
+    """The value as a SOQL text literal, in quotes, with everything escaped that needs it."""
+    return str(quote_soql_value(value))
+
+
+def rows(session: SalesforceSession, soql: str) -> Iterator[dict[str, Any]]:
+    """The records of a query, one call per page of up to 2,000.
+
+    Each is a dictionary of the selected fields, without Salesforce's "attributes"; a parent is a dictionary inside.
+    Numbers with a decimal point are `decimal.Decimal`. Raises SalesforceError.
+    """
+    try:
+        for record in session.rest.query_all_iter(soql):
+            yield _plain(record)
+    except (requests.exceptions.JSONDecodeError, KeyError):
+        raise TransientError(
+            "Salesforce's answer to a query was not a query result. A proxy may have answered."
+        ) from None
+
+
+def _plain(record: dict[str, Any]) -> dict[str, Any]:
+    return {
+        name: _plain(value) if isinstance(value, dict) else value
+        for name, value in record.items()
+        if name != "attributes"
+    }
+
+
+def ids_by_key(
+    session: SalesforceSession, object: str, key_field: Field, keys: Sequence[str]
+) -> Iterator[tuple[str, str]]:
+    """Find the records that hold these keys, 200 keys or fewer per call.
+
+    object: API name. key_field: the field that holds the key. keys: key values as text; those of a number field are
+    plain decimals. Yields (key value as Salesforce holds it, record Id); a key without a record yields nothing, one
+    with several records yields each. Raises SalesforceError.
+    """
+    for name in (object, key_field.name):
+        if not _API_NAME.fullmatch(name):
+            raise MisconfiguredError(f"'{name}' is not an API name in Salesforce. Correct the sync's object or key.")
+    # Selecting a field twice is an error in SOQL.
+    columns = "Id" if key_field.name.lower() == "id" else f"Id,{key_field.name}"
+    start = f"SELECT {columns} FROM {object} WHERE {key_field.name} IN "
+    for literals in _lists([_literal(key_field, key) for key in keys], MAX_QUERY_BYTES - len(quote_plus(start))):
+        for record in rows(session, f"{start}({','.join(literals)})"):
+            found = {name.lower(): value for name, value in record.items()}
+            yield _text(found[key_field.name.lower()]), str(found["id"])
+
+
+def _lists(literals: Sequence[str], max_bytes: int) -> Iterator[list[str]]:
+    """Cut the list so that each piece has at most 200 literals and `max_bytes` bytes in a URL."""
+    piece: list[str] = []
+    size = 0
+    for literal in literals:
+        cost = len(quote_plus(literal)) + 3
+        if piece and (len(piece) == MAX_KEYS or size + cost > max_bytes):
+            yield piece
+            piece, size = [], 0
+        piece.append(literal)
+        size += cost
+    if piece:
+        yield piece
+
+
+def _literal(field: Field, key: str) -> str:
+    if field.type not in _NUMBER_TYPES:
+        return soql_text(key)
+    try:
+        number = Decimal(key)
+    except InvalidOperation:
+        number = Decimal("NaN")
+    if not number.is_finite():
+        raise MisconfiguredError(f"'{key}' is not a number, but the key field {field.name} holds numbers.")
+    return format(number, "f")
+
+
+def _text(value: Any) -> str:
+    if isinstance(value, bool) or not isinstance(value, (int, Decimal)):
+        return str(value)
+    text = format(Decimal(value), "f")
+    return (text.rstrip("0").rstrip(".") or "0") if "." in text else text

@@ -1,0 +1,250 @@
+"""One authenticated session with a Salesforce org, safe for several threads."""
+
+from __future__ import annotations
+
+import dataclasses
+import json as jsonlib
+import re
+import threading
+from collections.abc import Mapping
+from decimal import Decimal
+from typing import Any
+from urllib.parse import urlsplit
+
+import requests
+from simple_salesforce.api import Salesforce
+
+from connections.salesforce.auth import AddressPolicy, SalesforceSettings, Token, login
+from connections.salesforce.errors import TransientError, request_error
+from connections.salesforce.wire import DEFAULT_TIMEOUT, is_network_error, network_error, new_http
+
+# `Sforce-Call-Options` marks our writes in change events; auto assign is off because REST's own default is on.
+_DATA_HEADERS = {"Sforce-Auto-Assign": "FALSE", "Sforce-Call-Options": "client=sfsync"}
+_CHANGING = frozenset({"POST", "PUT", "PATCH", "DELETE"})
+_API_USAGE = re.compile(r"(?<![-\w])api-usage=(\d+)/(\d+)")
+_ABOUT_JOB = re.compile(r"/jobs/(?:ingest|query)/\w")
+
+
+@dataclasses.dataclass(frozen=True)
+class Identity:
+    """Which Salesforce org the session is in, and as whom. Ids have 18 characters."""
+
+    org_id: str
+    user_id: str
+    instance_url: str
+
+
+@dataclasses.dataclass(frozen=True)
+class LimitInfo:
+    """API requests of the Salesforce org in the last 24 hours: used, and the most it may use."""
+
+    used: int
+    max: int
+
+
+class SalesforceSession:
+    """Sends requests to one Salesforce org: logs in when first needed, once more when the session has expired.
+
+    settings: how to log in. address_policy: asked with (host, port) before each login and for the instance that the
+    login names; raises to forbid. timeout: seconds to connect, and to wait for the next byte.
+    """
+
+    def __init__(
+        self,
+        settings: SalesforceSettings,
+        *,
+        address_policy: AddressPolicy,
+        timeout: tuple[float, float] = DEFAULT_TIMEOUT,
+    ) -> None:
+        self._settings = settings
+        self._policy = address_policy
+        self._timeout = timeout
+        self._http = new_http(settings.ca_file)
+        self._login_lock = threading.Lock()
+        self._count_lock = threading.Lock()
+        self._token: Token | None = None
+        self._rest: Salesforce | None = None
+        self._calls = 0
+        self._limit_info: LimitInfo | None = None
+
+    def __repr__(self) -> str:
+        where = self._token.instance_url if self._token else "not logged in"
+        return f"<SalesforceSession {where}>"
+
+    def __enter__(self) -> SalesforceSession:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Close the pooled connections."""
+        self._http.close()
+
+    @property
+    def calls(self) -> int:
+        """HTTP calls made so far, logins included."""
+        return self._calls
+
+    @property
+    def limit_info(self) -> LimitInfo | None:
+        """What the last answer said about used API requests, or None before the first one that did."""
+        return self._limit_info
+
+    @property
+    def identity(self) -> Identity:
+        """Which Salesforce org this is; logs in if need be. Raises SalesforceError."""
+        token = self._current_token()
+        return Identity(token.org_id, token.user_id, token.instance_url)
+
+    @property
+    def data_path(self) -> str:
+        """Path below which the data API of this version lives, such as "/services/data/v62.0"."""
+        return f"/services/data/v{self._settings.api_version}"
+
+    @property
+    def rest(self) -> Salesforce:
+        """simple-salesforce on top of this session, for describe, query and limits.
+
+        Its requests go through `request`, so that log-in, counting and errors are ours. Numbers with a decimal
+        point come as `decimal.Decimal`, exactly as Salesforce wrote them.
+        """
+        if self._rest is None:
+            self._rest = Salesforce(
+                instance_url=self.identity.instance_url,
+                session_id="kept by SalesforceSession",
+                version=self._settings.api_version,
+                session=_Relay(self),
+                parse_float=Decimal,
+                object_pairs_hook=dict,
+            )
+        return self._rest
+
+    def request(
+        self,
+        method: str,
+        path: str,
+        *,
+        json: Any = None,
+        data: Any = None,
+        headers: Mapping[str, str] | None = None,
+        stream: bool = False,
+        params: Mapping[str, str] | None = None,
+    ) -> requests.Response:
+        """One request, with one more log-in and one replay when the session has expired.
+
+        path: relative to the data API ("jobs/ingest"), or absolute on the instance ("/services/data").
+        json, data: the body; an open file is streamed. stream: leave the body of the answer unread.
+        Returns a successful answer (2xx). Raises SalesforceError for everything else.
+        """
+        doing = f"{method} {path.split('?')[0]}"
+        token = self._current_token()
+        start = data.tell() if hasattr(data, "seek") else 0
+        if json is not None:
+            data = jsonlib.dumps(json, ensure_ascii=False).encode()
+            headers = {"Content-Type": "application/json; charset=UTF-8", **(headers or {})}
+        answer = self._send(token, method, path, doing, data, headers, stream, params)
+        if answer.status_code == 401 and self._expired(answer):
+            answer.close()
+            token = self._renewed_token(token)
+            if hasattr(data, "seek"):
+                data.seek(start)
+            answer = self._send(token, method, path, doing, data, headers, stream, params)
+        if 200 <= answer.status_code < 300:
+            return answer
+        with answer:
+            body = _body(answer)
+        raise request_error(
+            answer.status_code,
+            body,
+            answer.headers,
+            doing=doing,
+            changes=method in _CHANGING,
+            about_job=bool(_ABOUT_JOB.search(path if path.startswith("/") else f"/{path}")),
+        )
+
+    def _send(
+        self,
+        token: Token,
+        method: str,
+        path: str,
+        doing: str,
+        data: Any,
+        headers: Mapping[str, str] | None,
+        stream: bool,
+        params: Mapping[str, str] | None,
+    ) -> requests.Response:
+        full_path = path if path.startswith("/") else f"{self.data_path}/{path}"
+        all_headers = {**_DATA_HEADERS, **(headers or {}), "Authorization": f"Bearer {token.access_token}"}
+        with self._count_lock:
+            self._calls += 1
+        try:
+            answer = self._http.request(
+                method,
+                token.instance_url + full_path,
+                data=data,
+                params=params,
+                headers=all_headers,
+                timeout=self._timeout,
+                stream=stream,
+                # A redirect would carry the request past the address policy.
+                allow_redirects=False,
+            )
+        except Exception as error:
+            if not is_network_error(error):
+                raise
+            # `from None`: the request inside the exception holds the token.
+            raise network_error(error, doing, changes=method in _CHANGING) from None
+        used = _API_USAGE.search(answer.headers.get("Sforce-Limit-Info", ""))
+        if used:
+            self._limit_info = LimitInfo(int(used[1]), int(used[2]))
+        return answer
+
+    def _expired(self, answer: requests.Response) -> bool:
+        body = _body(answer)
+        first = body[0] if isinstance(body, list) and body else body
+        return isinstance(first, dict) and first.get("errorCode") == "INVALID_SESSION_ID"
+
+    def _current_token(self) -> Token:
+        token = self._token
+        return token if token is not None else self._renewed_token(None)
+
+    def _renewed_token(self, stale: Token | None) -> Token:
+        """A token other than `stale`. Whoever comes second finds what the first one fetched."""
+        with self._login_lock:
+            if self._token is stale:
+                with self._count_lock:
+                    self._calls += 1
+                self._token = None
+                self._token = login(self._settings, self._http, self._policy)
+            if self._token is None:
+                raise TransientError("Another thread's login at Salesforce failed a moment ago.")
+            return self._token
+
+
+def _body(answer: requests.Response) -> Any:
+    try:
+        return answer.json()
+    except ValueError:
+        return answer.text[:500]
+    except Exception as error:
+        if not is_network_error(error):
+            raise
+        return ""
+
+
+class _Relay(requests.Session):
+    """Stands in for the requests session of simple-salesforce and passes its requests on to ours.
+
+    simple-salesforce always builds https URLs and logs in again by itself, up to three times: here only the path of
+    its URL is used, and it never sees an answer that is not a success.
+    """
+
+    def __init__(self, session: SalesforceSession) -> None:
+        super().__init__()
+        self._session = session
+
+    def request(self, method: Any, url: Any, *args: Any, **options: Any) -> requests.Response:
+        parts = urlsplit(str(url))
+        path = f"{parts.path}?{parts.query}" if parts.query else parts.path
+        return self._session.request(str(method), path, params=options.get("params"), data=options.get("data"))
