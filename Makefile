@@ -1,0 +1,42 @@
+# Everything that a fresh machine with Python 3.11 and make needs: `make demo`, `make test`.
+
+PYTHON ?= python3.11
+VENV := .venv
+RUN := $(VENV)/bin/python
+READY := $(VENV)/.installed
+
+.PHONY: setup demo test lint bench lock clean
+
+setup: $(READY) .env
+
+$(READY): requirements.lock
+	$(PYTHON) -m venv $(VENV)
+	$(RUN) -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements.lock
+	touch $(READY)
+
+# Fresh keys for this checkout. Keep them: what was encrypted with a lost key cannot be read again.
+.env: | $(READY)
+	umask 077; $(RUN) -m sfsync.keys --env > .env
+
+demo: setup
+	$(RUN) manage.py demo $(ARGS)
+
+test: $(READY)
+	$(RUN) -m pytest $(ARGS)
+
+lint: $(READY)
+	$(VENV)/bin/ruff check .
+	$(VENV)/bin/ruff format --check .
+	$(VENV)/bin/mypy
+	$(VENV)/bin/lint-imports
+
+bench: setup
+	$(RUN) -m benchmarks.million $(ARGS)
+
+# After a change of pyproject.toml.
+lock:
+	$(PYTHON) -m venv build/lock && build/lock/bin/pip install --quiet uv==0.13.9
+	build/lock/bin/uv pip compile pyproject.toml --group dev --generate-hashes --no-emit-index-url --no-header -o requirements.lock
+
+clean:
+	rm -rf .sfsync build .pytest_cache .mypy_cache .ruff_cache

@@ -1,0 +1,87 @@
+"""Where the files of jobs and snapshots lie, and the log of each job.
+
+Every attempt writes under a name of its own. A file exists from the moment a manifest in the database names it; any
+other is rubbish.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import shutil
+import uuid
+from collections.abc import Iterator
+from contextvars import ContextVar
+from pathlib import Path
+
+from django.conf import settings
+
+from jobs.models import Job
+from syncs.engine.workspace import Workspace
+from syncs.models import Sync
+
+_job_of_this_thread: ContextVar[int | None] = ContextVar("sfsync_job", default=None)
+
+
+def attempt_folder(job: Job, name: str) -> Path:
+    """A new empty folder for one attempt at the stage `name` of a job."""
+    folder = job.folder / name / uuid.uuid4().hex[:12]
+    folder.mkdir(parents=True)
+    return folder
+
+
+def snapshot_path(sync: Sync) -> Path:
+    """A new name for a snapshot of a sync."""
+    folder: Path = settings.SFSYNC_STORAGE / str(sync.organization_id) / "snapshots" / str(sync.pk)
+    folder.mkdir(parents=True, exist_ok=True)
+    return folder / f"{uuid.uuid4().hex[:12]}.parquet"
+
+
+def workspace() -> Workspace:
+    """The row engine's working place in this process."""
+    return Workspace(
+        settings.SFSYNC_SCRATCH, memory_mb=settings.SFSYNC_ENGINE_MEMORY_MB, threads=settings.SFSYNC_ENGINE_THREADS
+    )
+
+
+def remove_rubbish(job: Job, keep: set[Path]) -> None:
+    """Delete the attempts of a job that no manifest names. keep: files that one does."""
+    kept_folders = {path.parent for path in keep}
+    for stage in job.folder.iterdir():
+        if not stage.is_dir():
+            continue
+        for attempt in stage.iterdir():
+            if attempt not in kept_folders:
+                shutil.rmtree(attempt, ignore_errors=True)
+
+
+class _OfThisJob(logging.Filter):
+    def __init__(self, job_id: int) -> None:
+        super().__init__()
+        self._job_id = job_id
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        return _job_of_this_thread.get() == self._job_id
+
+
+@contextlib.contextmanager
+def job_log(job: Job) -> Iterator[None]:
+    """Within this context, what this thread logs also goes to the job's own log file."""
+    job.folder.mkdir(parents=True, exist_ok=True)
+    handler = logging.FileHandler(log_path(job), encoding="utf-8")
+    handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(message)s"))
+    handler.addFilter(_OfThisJob(job.pk))
+    logger = logging.getLogger("sfsync")
+    logger.addHandler(handler)
+    reset = _job_of_this_thread.set(job.pk)
+    try:
+        yield
+    finally:
+        _job_of_this_thread.reset(reset)
+        logger.removeHandler(handler)
+        handler.close()
+
+
+def log_path(job: Job) -> Path:
+    """The log of a job."""
+    return job.folder / "job.log"

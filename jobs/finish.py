@@ -1,0 +1,122 @@
+"""The end of a job: outcomes are added up, the snapshot is written, and both count from one transaction on."""
+
+from __future__ import annotations
+
+import logging
+from pathlib import Path
+from typing import Any
+
+from django.db import transaction
+from syncs.engine.plan import Plan
+
+from connections.salesforce.errors import what_to_do
+from jobs import files
+from jobs.leases import Lease
+from jobs.models import Batch, ErrorGroup, Job, Status
+from jobs.planning import Planner, snapshot_header
+from jobs.states import move
+from syncs.engine import outcome, snapshot
+from syncs.models import Sync
+
+log = logging.getLogger("sfsync.jobs")
+
+
+def finish(job: Job, lease: Lease) -> None:
+    """End a job whose batches have all ended.
+
+    Raises the row engine's errors (a full disk: try again), LeaseLost and StatusChanged.
+    """
+    if "plan" not in job.manifests:
+        move(job, Status.CANCELLED, text="Cancelled before anything was sent.", token=lease.token)
+        return
+    planner = Planner(job, lease)
+    plan = Plan.from_json(job.manifests["plan"])
+    batches = list(job.batches.all())
+    final = outcome.finish(
+        planner.workspace,
+        planner.spec,
+        planner.staged,
+        plan,
+        [Path(entry["file"]) for batch in batches for entry in batch.outcomes],
+        {batch.number: batch.unresolved for batch in batches if batch.unresolved},
+        files.attempt_folder(job, "final"),
+        "final",
+    )
+    pointer = _write_snapshot(planner, plan, final)
+    status, reason = _verdict(job, batches, final)
+    lease.check()
+    _end(job, lease, final, pointer, status, reason)
+    if pointer is not None:
+        _drop_old_snapshots(job.sync, pointer)
+
+
+def _write_snapshot(planner: Planner, plan: Plan, final: outcome.Final) -> dict[str, Any] | None:
+    """A new snapshot with what Salesforce confirmed; None for a sync that keeps none."""
+    job, spec = planner.job, planner.spec
+    if not spec.key_field:
+        return None
+    previous = job.manifests["snapshot"]["base"]
+    planner.lease.check()
+    written = snapshot.commit(
+        planner.workspace,
+        spec,
+        planner.describe,
+        plan,
+        Path(final.outcomes_file),
+        Path(previous) if previous else None,
+        files.snapshot_path(job.sync),
+        snapshot_header(job, spec, planner.describe),
+    )
+    return written.to_json()
+
+
+def _verdict(job: Job, batches: list[Batch], final: outcome.Final) -> tuple[Status, str]:
+    """How the job ended, and why in plain words when not well."""
+    reasons = "; ".join(dict.fromkeys(batch.reason for batch in batches if batch.unresolved and batch.reason))
+    if not final.balanced:
+        return Status.FAILED, f"The counts of this job do not add up, so do not rely on it: {final.imbalance}"
+    if job.status == Status.CANCELLING:
+        return Status.CANCELLED, reasons
+    if final.counts["unknown"] or final.counts["not_sent"] or final.dropped["unknown"] or final.dropped["not_sent"]:
+        return Status.FAILED, reasons
+    refused = final.counts["malformed"] + final.counts["rejected"] + final.counts["failed"] + final.dropped["failed"]
+    if refused:
+        return Status.PARTIAL, ""
+    return Status.SUCCEEDED, ""
+
+
+def _end(
+    job: Job, lease: Lease, final: outcome.Final, pointer: dict[str, Any] | None, status: Status, reason: str
+) -> None:
+    plan = job.manifests["plan"]
+    counts = {**final.counts, "dropped": final.dropped, "trimmed": plan["trimmed"], "rounded": plan["rounded"]}
+    groups = [
+        ErrorGroup(
+            organization_id=job.organization_id,
+            job=job,
+            source=group.source,
+            code=group.code[:100],
+            field=group.field[:255],
+            rows=group.rows,
+            sample_row=group.sample_row,
+            sample_message=group.sample_message,
+            advice=what_to_do(group.code) if group.source == "salesforce" else "",
+        )
+        for group in final.groups
+    ]
+    manifests = {**job.manifests, "final": final.to_json()}
+    with transaction.atomic():
+        ErrorGroup.all_objects.bulk_create(groups)
+        end = {"reason": reason, "counts": counts, "manifests": manifests, "progress": {}}
+        move(job, status, text=reason, token=lease.token, **end)
+        if pointer is not None:
+            Sync.all_objects.filter(pk=job.sync_id).update(snapshot=pointer)
+    log.info("%s ended as %s: %s", job, status, counts)
+
+
+def _drop_old_snapshots(sync: Sync, pointer: dict[str, Any]) -> None:
+    """Delete snapshots that nothing points to any more; a leftover does no harm."""
+    current = Path(pointer["path"])
+    for path in current.parent.glob("*.parquet"):
+        if path != current:
+            path.unlink(missing_ok=True)

@@ -1,0 +1,37 @@
+"""How commands find what is named on their command line."""
+
+from __future__ import annotations
+
+from django.core.management.base import CommandError, CommandParser
+
+from jobs.models import Job
+from syncs.models import Sync
+
+
+def add_sync_arguments(parser: CommandParser) -> None:
+    parser.add_argument("name", help="Name of the sync.")
+    parser.add_argument("--organization", help="Slug of its organization; needed when several have such a sync.")
+
+
+def find_sync(name: str, organization: str | None) -> Sync:
+    """The sync with this name. Raises CommandError when there is none, or more than one."""
+    syncs = Sync.all_objects.select_related("organization").filter(name=name)
+    if organization:
+        syncs = syncs.filter(organization__slug=organization)
+    found = list(syncs[:20])
+    if len(found) == 1:
+        return found[0]
+    if found:
+        slugs = ", ".join(sorted(sync.organization.slug for sync in found))
+        raise CommandError(f"Several organizations have a sync '{name}': {slugs}. Say which: --organization SLUG.")
+    where = f" in the organization '{organization}'" if organization else ""
+    names = ", ".join(Sync.all_objects.order_by("name").values_list("name", flat=True)[:20]) or "none yet"
+    raise CommandError(f"There is no sync '{name}'{where}. Syncs: {names}.")
+
+
+def find_job(pk: int) -> Job:
+    """The job with this number. Raises CommandError when there is none."""
+    job = Job.all_objects.select_related("sync", "organization").filter(pk=pk).first()
+    if job is None:
+        raise CommandError(f"There is no job {pk}.")
+    return job

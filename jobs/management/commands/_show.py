@@ -1,0 +1,110 @@
+"""Shows a job in a terminal: a progress bar while it lives, its counts when it has ended."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
+from rich.table import Table
+
+from jobs.counts import api_calls, live_counts
+from jobs.models import ErrorGroup, Job, Status
+
+EXIT_CODES: dict[str, int] = {
+    Status.SUCCEEDED: 0,
+    Status.FAILED: 1,
+    Status.CANCELLED: 1,
+    Status.PARTIAL: 2,
+    Status.WAITING_APPROVAL: 3,
+}
+
+_SOURCE_COUNTS = [
+    ("read", "Read"),
+    ("inserted", "Inserted"),
+    ("updated", "Updated"),
+    ("deleted", "Deleted"),
+    ("unchanged", "Unchanged, not sent"),
+    ("ignored", "Ignored by the mode"),
+    ("malformed", "Malformed"),
+    ("rejected", "Rejected by rule"),
+    ("failed", "Refused by Salesforce"),
+    ("not_sent", "Not sent"),
+    ("unknown", "Outcome unknown"),
+]
+_ALWAYS = {"read", "inserted", "updated", "unchanged", "rejected", "failed"}
+
+
+class JobBar:
+    """A progress bar that follows one job. Use as a context manager, and call it with the job as it stands."""
+
+    def __init__(self, console: Console, title: str) -> None:
+        self._progress = Progress(
+            SpinnerColumn(finished_text="[green]✓"),
+            TextColumn("[bold]{task.fields[title]}"),
+            TextColumn("{task.description}"),
+            BarColumn(),
+            MofNCompleteColumn(),
+            TimeElapsedColumn(),
+            console=console,
+        )
+        self._task = self._progress.add_task("Queued", total=None, title=title)
+
+    def __enter__(self) -> JobBar:
+        self._progress.start()
+        return self
+
+    def __exit__(self, *error: Any) -> None:
+        self._progress.stop()
+
+    def __call__(self, job: Job) -> None:
+        if job.status == Status.PLANNING:
+            rows = job.progress.get("rows", 0)
+            self._progress.update(self._task, description="Reading and planning", completed=rows, total=None)
+            return
+        counts = live_counts(job)
+        self._progress.update(
+            self._task, description=job.get_status_display(), completed=counts["answered"], total=counts["planned"]
+        )
+
+
+def show_outcome(console: Console, job: Job) -> None:
+    """Print what a job did: its counts, what was refused and why, calls and seconds."""
+    console.print(f"[bold]Job {job.pk}[/bold] of '{job.sync.name}': {job.get_status_display()}", highlight=False)
+    if job.reason:
+        console.print(job.reason, markup=False, highlight=False)
+    if job.counts:
+        console.print(_counts_table(job))
+    groups = list(ErrorGroup.all_objects.filter(job=job))
+    if groups:
+        console.print(_groups_table(groups))
+
+
+def _counts_table(job: Job) -> Table:
+    table = Table(show_header=False, box=None, pad_edge=False)
+    table.add_column(style="cyan")
+    table.add_column(justify="right")
+    for name, label in _SOURCE_COUNTS:
+        if job.counts.get(name) or name in _ALWAYS:
+            table.add_row(label, f"{job.counts.get(name, 0):,}")
+    for name, rows in job.counts.get("dropped", {}).items():
+        if rows and name != "dropped":
+            table.add_row(f"Left the source: {name.replace('_', ' ')}", f"{rows:,}")
+    for name, label in (("trimmed", "Blanks trimmed"), ("rounded", "Rounded")):
+        for field, cells in job.counts.get(name, {}).items():
+            table.add_row(f"{label}: {field}", f"{cells:,}")
+    table.add_row("API calls", f"{api_calls(job):,}")
+    if job.started_at and job.ended_at:
+        table.add_row("Seconds", f"{(job.ended_at - job.started_at).total_seconds():.1f}")
+    return table
+
+
+def _groups_table(groups: list[ErrorGroup]) -> Table:
+    table = Table(title="Refused rows", title_justify="left", box=None, pad_edge=False)
+    for heading in ("Rows", "By", "Reason", "Field", "For example"):
+        table.add_column(heading, justify="right" if heading == "Rows" else "left", overflow="fold")
+    for group in groups:
+        by = "sfsync" if group.source == "rule" else "Salesforce"
+        where = f"row {group.sample_row}: " if group.sample_row else ""
+        table.add_row(f"{group.rows:,}", by, group.code, group.field, where + group.sample_message)
+    return table

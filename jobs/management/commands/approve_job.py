@@ -1,0 +1,24 @@
+import getpass
+from typing import Any
+
+from django.core.management.base import BaseCommand, CommandError, CommandParser
+
+from jobs.errors import JobRefused
+from jobs.management.commands._lookup import find_job
+from jobs.start import approve_job
+
+
+class Command(BaseCommand):
+    help = "Approves the plan of a job that waits for approval. Workers send it; --here sends it in this process."
+
+    def add_arguments(self, parser: CommandParser) -> None:
+        parser.add_argument("job", type=int, help="Number of the job.")
+
+    def handle(self, *args: Any, **options: Any) -> None:
+        job = find_job(options["job"])
+        try:
+            approve_job(job, by=getpass.getuser())
+        except JobRefused as refused:
+            raise CommandError(str(refused)) from None
+        job.refresh_from_db()
+        self.stdout.write(f"Job {job.pk}: {job.get_status_display()}. {job.reason}")

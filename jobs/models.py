@@ -1,0 +1,184 @@
+from __future__ import annotations
+
+from pathlib import Path
+
+from django.conf import settings
+from django.db import models
+from django.db.models import Q
+
+from connections.models import Connection
+from orgs.tenancy import TenantModel
+from syncs.models import Sync
+
+
+class Status(models.TextChoices):
+    QUEUED = "queued", "Queued"  # waits for a worker
+    PLANNING = "planning", "Planning"  # reads the source, validates, compares
+    WAITING_APPROVAL = "waiting_approval", "Waiting for approval"  # a guard stopped it; nothing was sent
+    LOADING = "loading", "Loading"  # batches are on their way
+    CANCELLING = "cancelling", "Cancelling"  # nothing new is sent; what was sent is being read back
+    FINISHING = "finishing", "Finishing"  # all batches ended; outcomes are added up, the snapshot is written
+    SUCCEEDED = "succeeded", "Succeeded"  # every row is in Salesforce as wanted
+    PARTIAL = "partial", "Finished with row errors"  # done, but some rows were refused
+    FAILED = "failed", "Failed"  # something stopped it, or the fate of some rows is not known
+    CANCELLED = "cancelled", "Cancelled"
+
+
+LIVE = [
+    Status.QUEUED,
+    Status.PLANNING,
+    Status.WAITING_APPROVAL,
+    Status.LOADING,
+    Status.CANCELLING,
+    Status.FINISHING,
+]
+ENDED = [Status.SUCCEEDED, Status.PARTIAL, Status.FAILED, Status.CANCELLED]
+
+
+class Leased(models.Model):
+    """A row that one worker at a time works on. See jobs/leases.py."""
+
+    holder = models.CharField(max_length=120, blank=True, default="")
+    token = models.CharField(max_length=32, blank=True, default="")
+    lease_until = models.DateTimeField(null=True, blank=True)
+    # When somebody should look at it again; null when nobody needs to until another step says so.
+    next_poll_at = models.DateTimeField(null=True, blank=True, db_index=True)
+
+    class Meta:
+        abstract = True
+
+
+class Job(TenantModel, Leased):
+    """One execution of a sync. Carries all it needs from its start; a resume reads nothing else."""
+
+    sync = models.ForeignKey(Sync, on_delete=models.PROTECT, related_name="jobs")
+    source = models.ForeignKey(Connection, on_delete=models.PROTECT, related_name="+")
+    destination = models.ForeignKey(Connection, on_delete=models.PROTECT, related_name="+")
+    status = models.CharField(max_length=20, choices=Status.choices, default=Status.QUEUED)
+    reason = models.TextField(blank=True, default="", help_text="Why it waits, or why it failed, in plain words.")
+    spec = models.JSONField()
+    spec_hash = models.CharField(max_length=64)
+    full_resync = models.BooleanField(default=False, help_text="Compare with nothing known: send every row again.")
+    salesforce_org_id = models.CharField(max_length=18, blank=True, default="")
+    # "<Salesforce org id>:<object>" while the job loads; unique, so that one job at a time loads one object.
+    load_slot = models.CharField(max_length=130, null=True, blank=True, unique=True, editable=False)
+    serial = models.BooleanField(
+        default=False, help_text="One batch at a time: two upserts by a key that is not unique could both insert."
+    )
+    # What each finished stage left: name -> manifest. A stage whose manifest stands does not run again.
+    manifests = models.JSONField(default=dict, blank=True)
+    counts = models.JSONField(default=dict, blank=True)
+    progress = models.JSONField(default=dict, blank=True)
+    api_calls = models.PositiveIntegerField(default=0, help_text="Calls made while planning and finishing.")
+    failures = models.PositiveIntegerField(default=0, help_text="Failed tries of the present step, in a row.")
+    approved_by = models.CharField(max_length=150, blank=True, default="")
+    started_by = models.CharField(max_length=150, blank=True, default="")
+    created_at = models.DateTimeField(auto_now_add=True)
+    started_at = models.DateTimeField(null=True, blank=True)
+    planned_at = models.DateTimeField(null=True, blank=True)
+    ended_at = models.DateTimeField(null=True, blank=True)
+
+    class Meta(TenantModel.Meta):
+        abstract = False
+        constraints = [
+            models.UniqueConstraint(
+                fields=["sync"], condition=Q(status__in=[str(status) for status in LIVE]), name="one_live_job_per_sync"
+            ),
+        ]
+
+    def __str__(self) -> str:
+        return f"Job {self.pk} of {self.sync}"
+
+    @property
+    def is_live(self) -> bool:
+        return self.status in LIVE
+
+    def unfinished_batches(self) -> models.QuerySet[Batch]:
+        """Its batches that have not ended."""
+        return Batch.all_objects.filter(job=self).exclude(state=BatchState.DONE)
+
+    @property
+    def folder(self) -> Path:
+        """Where the job's files lie."""
+        root: Path = settings.SFSYNC_STORAGE
+        return root / str(self.organization_id) / "jobs" / str(self.pk)
+
+
+class JobEvent(TenantModel):
+    """Something that happened to a job: each change of status, and what a person should know."""
+
+    job = models.ForeignKey(Job, on_delete=models.CASCADE, related_name="events")
+    status = models.CharField(max_length=20, choices=Status.choices, help_text="The job's status from here on.")
+    text = models.TextField(blank=True, default="")
+    at = models.DateTimeField(auto_now_add=True)
+
+    class Meta(TenantModel.Meta):
+        abstract = False
+        ordering = ["pk"]
+
+    def __str__(self) -> str:
+        return f"{self.at:%H:%M:%S} {self.status} {self.text}".strip()
+
+
+class BatchState(models.TextChoices):
+    """The ledger of a Bulk API 2.0 batch. Each is saved before the call that follows it."""
+
+    PLANNED = "planned", "Planned"  # nothing of it is at Salesforce, but perhaps an empty open job
+    CREATED = "created", "Created"  # the Salesforce job exists; perhaps its rows were uploaded
+    CLOSING = "closing", "Closing"  # uploaded; perhaps Salesforce was told to go on
+    CLOSED = "closed", "Closed"  # Salesforce is working on it
+    ABORTING = "aborting", "Aborting"  # being aborted, to learn what became of it
+    DONE = "done", "Done"  # every row has an outcome, or a reason why not
+
+
+class Batch(TenantModel, Leased):
+    """The part of a plan that is sent together: one Bulk API job at a time."""
+
+    job = models.ForeignKey(Job, on_delete=models.CASCADE, related_name="batches")
+    number = models.PositiveIntegerField()
+    lane = models.CharField(max_length=12, default="bulk")
+    operation = models.CharField(max_length=10)
+    state = models.CharField(max_length=10, choices=BatchState.choices, default=BatchState.PLANNED)
+    attempt = models.PositiveIntegerField(default=0, help_text="Salesforce jobs made for it so far.")
+    salesforce_job_id = models.CharField(max_length=18, blank=True, default="")
+    rows = models.PositiveIntegerField()
+    payload = models.JSONField(help_text="The CSV that the present attempt sends: path, rows, bytes.")
+    outcomes = models.JSONField(default=list, blank=True, help_text="What became of its rows: one entry per attempt.")
+    counts = models.JSONField(default=dict, blank=True, help_text="Rows per outcome, over all attempts; absolute.")
+    records_processed = models.PositiveIntegerField(default=0, help_text="As Salesforce last said, of this attempt.")
+    unresolved = models.CharField(
+        max_length=10, blank=True, default="", help_text="What rows without an outcome are: not_sent or unknown."
+    )
+    reason = models.TextField(blank=True, default="")
+    failures = models.PositiveIntegerField(default=0, help_text="Failed calls in a row.")
+    barren = models.PositiveIntegerField(default=0, help_text="Attempts in a row that settled no row.")
+    polls = models.PositiveIntegerField(default=0)
+    api_calls = models.PositiveIntegerField(default=0)
+
+    class Meta(TenantModel.Meta):
+        abstract = False
+        ordering = ["number"]
+        constraints = [models.UniqueConstraint(fields=["job", "number"], name="batch_number_once_per_job")]
+
+    def __str__(self) -> str:
+        return f"Batch {self.number} of job {self.job_id}"
+
+
+class ErrorGroup(TenantModel):
+    """Row errors of a job that are alike."""
+
+    job = models.ForeignKey(Job, on_delete=models.CASCADE, related_name="error_groups")
+    source = models.CharField(max_length=12, help_text="Who refused: sfsync's `rule`, or `salesforce`.")
+    code = models.CharField(max_length=100)
+    field = models.CharField(max_length=255, blank=True, default="")
+    rows = models.PositiveIntegerField()
+    sample_row = models.BigIntegerField(null=True, blank=True)
+    sample_message = models.TextField()
+    advice = models.TextField(blank=True, default="")
+
+    class Meta(TenantModel.Meta):
+        abstract = False
+        ordering = ["-rows", "code"]
+
+    def __str__(self) -> str:
+        return f"{self.rows} x {self.code}"

@@ -1,0 +1,198 @@
+"""The planning of a job: source -> stage -> keys read from Salesforce -> plan and batches. Nothing is sent here."""
+
+from __future__ import annotations
+
+import json
+import logging
+import os
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from connections.sources.base import Selection
+from django.db import transaction
+from django.utils.functional import cached_property
+from syncs.engine.plan import Plan, Staged
+
+from connections import kinds
+from connections.models import Connection
+from connections.salesforce.describe import ObjectDescribe
+from connections.salesforce.discover import describe_object
+from connections.sessions import salesforce_session
+from jobs import existing, files
+from jobs.errors import Misconfigured
+from jobs.leases import Lease
+from jobs.models import Batch, Job, Status
+from jobs.states import StatusChanged, note
+from syncs.engine import compare, snapshot, stage, validate
+from syncs.spec import SyncSpec
+
+log = logging.getLogger("sfsync.jobs")
+
+
+class Planner:
+    """Plans one job, by the holder of its lease. Each stage stands in the job's manifests when it is done."""
+
+    def __init__(self, job: Job, lease: Lease) -> None:
+        self.job = job
+        self.lease = lease
+        self.spec = SyncSpec.from_json(job.spec)
+        self.workspace = files.workspace()
+        lease.on_lost = self.workspace.interrupt
+
+    def plan(self) -> str:
+        """Run the stages that have not run yet. Returns why a person has to approve the plan, or "".
+
+        Raises NotYet while Salesforce is still answering a query, and the errors of the source, of Salesforce and
+        of the row engine.
+        """
+        self._stage("describe", self._describe)
+        self._stage("staged", self._read_source)
+        self._stage("snapshot", self._pick_snapshot)
+        self._stage("keys", self._keys_to_read)
+        self._stage("existing", self._read_existing)
+        if "plan" not in self.job.manifests:
+            self._make_plan()
+        return Plan.from_json(self.job.manifests["plan"]).guard.reason
+
+    def _stage(self, name: str, make: Callable[[], dict[str, Any]]) -> None:
+        if name in self.job.manifests:
+            return
+        self._still_planning(phase=name)
+        started = time.monotonic()
+        manifest = make()
+        self._save_manifest(name, manifest)
+        log.info("%s: %s took %.1f s.", self.job, name, time.monotonic() - started)
+
+    def _save_manifest(self, name: str, manifest: dict[str, Any]) -> None:
+        self.job.manifests = {**self.job.manifests, name: manifest}
+        self.lease.save(manifests=self.job.manifests, failures=0)
+
+    def _still_planning(self, **progress: Any) -> None:
+        """Write how far it is, and stop here when the job was cancelled meanwhile."""
+        self.lease.check()
+        self.lease.save(progress=progress)
+        if not Job.all_objects.filter(pk=self.job.pk, status=Status.PLANNING).exists():
+            raise StatusChanged
+
+    # --- the stages ---
+
+    def _describe(self) -> dict[str, Any]:
+        session = salesforce_session(self.job.destination)
+        org_id = session.identity.org_id
+        described = describe_object(session, self.spec.object)
+        path = files.attempt_folder(self.job, "describe") / "object.json"
+        with open(path, "w", encoding="utf-8") as file:
+            json.dump(described.to_json(), file)
+            file.flush()
+            os.fsync(file.fileno())
+        Connection.all_objects.filter(pk=self.job.destination_id).update(salesforce_org_id=org_id)
+        self.job.salesforce_org_id = org_id
+        self.lease.save(salesforce_org_id=org_id)
+        return {"path": str(path), "salesforce_org_id": org_id}
+
+    @cached_property
+    def describe(self) -> ObjectDescribe:
+        text = Path(self.job.manifests["describe"]["path"]).read_text(encoding="utf-8")
+        return ObjectDescribe.from_json(json.loads(text))
+
+    def _read_source(self) -> dict[str, Any]:
+        source = kinds.open_source(self.job.source)
+        selection = self.spec.selection
+        last_told = 0.0
+
+        def tell(rows: int) -> None:
+            nonlocal last_told
+            if time.monotonic() - last_told >= 0.5:
+                last_told = time.monotonic()
+                self._still_planning(phase="staged", rows=rows)
+
+        with source.read(Selection(selection.table, selection.query, selection.path)) as reading:
+            problems = validate.problems(self.spec, self.describe, reading.columns, reading.hint)
+            if problems:
+                raise Misconfigured("\n".join(str(problem) for problem in problems))
+            path = files.attempt_folder(self.job, "staged") / "rows.parquet"
+            staged = stage.stage(self.workspace, reading, path, progress=tell)
+        log.info("%s: read %d rows from %s.", self.job, staged.rows, reading.name)
+        return staged.to_json()
+
+    @cached_property
+    def staged(self) -> Staged:
+        return Staged.from_json(self.job.manifests["staged"])
+
+    def _pick_snapshot(self) -> dict[str, Any]:
+        """Which snapshot the plan compares with (path), and on which one the job's outcomes are written (base)."""
+        known = self.job.sync.snapshot
+        if not known or self.job.full_resync or not self.spec.key_field:
+            return {"path": None, "base": None}
+        reasons = snapshot.check_header(Path(known["path"]), snapshot_header(self.job, self.spec, self.describe))
+        if self.spec.compare == "nothing":
+            return {"path": None, "base": None if reasons else known["path"]}
+        if reasons:
+            raise Misconfigured(
+                "What Salesforce is known to hold cannot be used, so nothing was sent and nothing deleted: "
+                + " ".join(reasons)
+                + f" Set the connection right again, or start over with `run_sync '{self.job.sync.name}' --full-resync`"
+                " (every row is sent again; nothing is deleted by that job)."
+            )
+        return {"path": known["path"], "base": known["path"]}
+
+    def _snapshot_path(self) -> Path | None:
+        path = self.job.manifests["snapshot"]["path"]
+        return Path(path) if path else None
+
+    def _keys_to_read(self) -> dict[str, Any]:
+        path = files.attempt_folder(self.job, "keys") / "keys.parquet"
+        count = compare.keys_to_read(self.workspace, self.spec, self.describe, self.staged, self._snapshot_path(), path)
+        return {"path": str(path), "count": count}
+
+    def _read_existing(self) -> dict[str, Any]:
+        keys = self.job.manifests["keys"]
+        if not keys["count"]:
+            return {"path": None}
+        return existing.read(self.job, self.lease, self.workspace, self.spec, self.describe, keys)
+
+    def _key_is_not_unique(self) -> bool:
+        key = self.describe.field(self.spec.key_field) if self.spec.key_field else None
+        return key is not None and not key.unique
+
+    def _make_plan(self) -> None:
+        self._still_planning(phase="plan", rows=self.staged.rows)
+        found = self.job.manifests["existing"]["path"]
+        folder = files.attempt_folder(self.job, "plan")
+        plan = compare.plan(
+            self.workspace,
+            self.spec,
+            self.describe,
+            self.staged,
+            self._snapshot_path(),
+            Path(found) if found else None,
+            folder,
+            "plan",
+        )
+        batches = [
+            Batch(
+                organization_id=self.job.organization_id,
+                job=self.job,
+                number=batch.number,
+                operation=batch.operation,
+                rows=batch.rows,
+                payload={"path": batch.file, "rows": batch.rows, "bytes": batch.bytes},
+            )
+            for batch in plan.batches
+        ]
+        with transaction.atomic():
+            Batch.all_objects.bulk_create(batches, batch_size=500)
+            self._save_manifest("plan", plan.to_json())
+            self.lease.save(serial=self._key_is_not_unique())
+        if self._key_is_not_unique():
+            note(self.job, f"{self.spec.key_field} is not unique in Salesforce: one batch is sent at a time.")
+        if plan.withheld_reason:
+            note(self.job, plan.withheld_reason)
+        log.info("%s: planned %s in %d batches.", self.job, plan.counts, len(batches))
+
+
+def snapshot_header(job: Job, spec: SyncSpec, described: ObjectDescribe) -> snapshot.SnapshotHeader:
+    """What a snapshot of this job must say of itself."""
+    return snapshot.header(job.salesforce_org_id, spec, described)

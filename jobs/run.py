@@ -1,0 +1,142 @@
+"""The main flow of a job.
+
+    queued -> planning: stage -> read keys -> plan -> [waiting for approval] -> loading: batches -> finishing -> ended
+
+`run_job` goes as far as it can without waiting and says when to come back; batches are worked on by
+`load.advance_batch`, each by itself. What a stage leaves stands in the job's manifests, and a stage whose manifest
+stands does not run again: that is all there is to resuming.
+"""
+
+from __future__ import annotations
+
+import logging
+
+from connections.sources.base import MisconfiguredSourceError, PermanentSourceError, TransientSourceError
+from django.db import IntegrityError, transaction
+from django.db.models import F
+from django.db.models.functions import Now
+
+from connections.declare import SettingsError
+from connections.salesforce.errors import MisconfiguredError, PermanentError, TransientError
+from connections.sessions import salesforce_session
+from jobs import files, retry
+from jobs.errors import Misconfigured, NotYet
+from jobs.finish import finish
+from jobs.leases import Lease, LeaseLost, hold
+from jobs.load import wake_when_loaded
+from jobs.models import Job, Status
+from jobs.planning import Planner
+from jobs.states import StatusChanged, move, note
+from syncs.engine.errors import MisconfiguredEngineError, TransientEngineError
+
+log = logging.getLogger("sfsync.jobs")
+
+TRANSIENT = (TransientError, TransientSourceError, TransientEngineError, OSError)
+MISCONFIGURED = (
+    Misconfigured,
+    SettingsError,
+    MisconfiguredError,
+    MisconfiguredSourceError,
+    MisconfiguredEngineError,
+    PermanentError,
+    PermanentSourceError,
+)
+
+
+def run_job(pk: int) -> None:
+    """Take a job as far as it goes without waiting, and say when to look at it again."""
+    with hold(Job, pk) as lease:
+        if lease is None:
+            return
+        job = Job.all_objects.select_related("sync", "source", "destination__organization", "organization").get(pk=pk)
+        if not job.is_live:
+            return
+        with files.job_log(job):
+            lease.poll_in(_run(job, lease))
+    wake_when_loaded(pk)
+
+
+def _run(job: Job, lease: Lease) -> float | None:
+    try:
+        return _go_on(job, lease)
+    except LeaseLost:
+        log.info("%s was taken over by another worker.", job)
+        return None
+    except StatusChanged:
+        return 0.0
+    except NotYet as waits:
+        return waits.seconds
+    except TRANSIENT as error:
+        return _after_failure(job, lease, error)
+    except MISCONFIGURED as error:
+        return _give_up(job, lease, str(error))
+
+
+def _go_on(job: Job, lease: Lease) -> float | None:
+    """One pass through the flow, from the status the job is in. Returns seconds until the next look, or None."""
+    if job.status == Status.QUEUED:
+        move(job, Status.PLANNING, token=lease.token, started_at=Now(), reason="")
+    if job.status == Status.PLANNING:
+        guard = Planner(job, lease).plan()
+        lease.check()
+        if guard:
+            move(job, Status.WAITING_APPROVAL, text=guard, token=lease.token, reason=guard, planned_at=Now())
+            return None
+        move(job, Status.LOADING, token=lease.token, reason="", planned_at=Now())
+    if job.status == Status.LOADING:
+        if job.load_slot is None and not _take_slot(job, lease):
+            return 2.0
+        if job.unfinished_batches().exists():
+            return None
+        move(job, Status.FINISHING, token=lease.token)
+    if job.status in (Status.FINISHING, Status.CANCELLING):
+        if job.unfinished_batches().exists():
+            return None
+        finish(job, lease)
+    return None
+
+
+def _take_slot(job: Job, lease: Lease) -> bool:
+    """Become the one job that loads this object of this Salesforce org; False when another one is."""
+    org_id = salesforce_session(job.destination).identity.org_id
+    if org_id != job.salesforce_org_id:
+        # Nothing was sent: the plan was made for another Salesforce org and is void.
+        raise Misconfigured(
+            f"The connection '{job.destination}' now leads to the Salesforce org {org_id}, but the plan was made for "
+            f"{job.salesforce_org_id}. Nothing was sent. Start the sync again to plan anew."
+        )
+    slot = f"{org_id}:{job.spec['object']}"
+    try:
+        with transaction.atomic():
+            lease.save(load_slot=slot)
+    except IntegrityError:
+        other = Job.all_objects.filter(load_slot=slot).first()
+        reason = f"Waits for {other} to end: one job at a time loads {job.spec['object']} of a Salesforce org."
+        lease.save(reason=reason if other and other.organization_id == job.organization_id else "Waits for its turn.")
+        return False
+    job.load_slot = slot
+    # Only now may workers take its batches.
+    job.batches.filter(next_poll_at__isnull=True).update(next_poll_at=Now())
+    return True
+
+
+def _after_failure(job: Job, lease: Lease, error: Exception) -> float | None:
+    failures = job.failures + 1
+    finishing = job.status in (Status.FINISHING, Status.CANCELLING)
+    if failures >= (retry.TRIES_AFTER_SENDING if finishing else retry.TRIES_BEFORE_SENDING):
+        return _give_up(job, lease, f"Gave up after {failures} tries: {error}")
+    log.warning("%s: %s; try %d failed.", job, error, failures)
+    if failures == 1:
+        note(job, f"{error} It is tried again.")
+    lease.save(failures=F("failures") + 1, reason=str(error))
+    return retry.delay(failures, getattr(error, "retry_after", None))
+
+
+def _give_up(job: Job, lease: Lease, reason: str) -> None:
+    """End the job as failed, with the reason; what batches did so far is kept on them."""
+    log.error("%s failed: %s", job, reason)
+    if job.status == Status.LOADING:
+        # Its batches have not started (the slot was not taken yet), or they have all ended.
+        move(job, Status.FINISHING, token=lease.token)
+    end = Status.CANCELLED if job.status == Status.CANCELLING else Status.FAILED
+    move(job, end, text=reason, token=lease.token, reason=reason)

@@ -1,0 +1,83 @@
+"""Finds what is due, queued or abandoned, and hands it on.
+
+Every live job and batch that somebody must look at has a `next_poll_at`; one that is held stays due, so that it is
+found again when its holder dies. Claiming moves the time on a little: of several sweepers one gets each row, and a
+message that was lost is sent again.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections import defaultdict
+from datetime import timedelta
+
+from django.conf import settings
+from django.db.models import Q, QuerySet
+from django.db.models.functions import Now
+
+from jobs import queue
+from jobs.leases import free
+from jobs.models import Batch, BatchState, Job, Status
+
+log = logging.getLogger("sfsync.jobs")
+
+# A task that was sent has this long to be picked up before it is sent again.
+CLAIM = timedelta(seconds=10)
+
+MOVING = [Status.QUEUED, Status.PLANNING, Status.LOADING, Status.CANCELLING, Status.FINISHING]
+
+
+def claim_due(job: Job | None = None) -> list[tuple[str, int]]:
+    """Claim what is due now, of all jobs or of one: (task name, primary key) each."""
+    jobs = Job.all_objects.filter(status__in=MOVING)
+    batches = Batch.all_objects.filter(
+        Q(job__status=Status.LOADING, job__load_slot__isnull=False) | Q(job__status=Status.CANCELLING)
+    ).exclude(state=BatchState.DONE)
+    if job is not None:
+        jobs, batches = jobs.filter(pk=job.pk), batches.filter(job=job)
+    claimed = [(queue.RUN_JOB, pk) for pk in _claim(jobs)]
+    allowed = _within_limits(batches)
+    return claimed + [(queue.ADVANCE_BATCH, pk) for pk in _claim(batches.filter(pk__in=allowed))]
+
+
+def _claim(rows: QuerySet) -> list[int]:
+    due = rows.filter(free(), next_poll_at__lte=Now()).values_list("pk", "next_poll_at")
+    return [
+        pk
+        for pk, at in due
+        if rows.model.all_objects.filter(free(), pk=pk, next_poll_at=at).update(next_poll_at=Now() + CLAIM)
+    ]
+
+
+def _within_limits(batches: QuerySet) -> list[int]:
+    """The batches that may be worked on: at most so many of a Salesforce org at once, those under way first.
+
+    All sweepers choose the same ones, so that together they do not exceed the limit.
+    """
+    unfinished = batches.order_by("job_id", "number").values_list(
+        "pk", "state", "job_id", "job__salesforce_org_id", "job__serial", "job__status"
+    )
+    ordered = sorted(unfinished, key=lambda row: row[1] == BatchState.PLANNED)
+    per_org: dict[str, int] = defaultdict(int)
+    per_job: dict[int, int] = defaultdict(int)
+    allowed = []
+    for pk, _state, job_id, org_id, serial, status in ordered:
+        room = per_org[org_id] < settings.SFSYNC_BATCHES_AT_ONCE and not (serial and per_job[job_id])
+        # Cancelling costs at most the read-back of what is under way.
+        if room or status == Status.CANCELLING:
+            allowed.append(pk)
+            per_org[org_id] += 1
+            per_job[job_id] += 1
+    return allowed
+
+
+def sweep() -> int:
+    """Send what is due to the workers. Returns how many tasks were sent; quiet when the broker is down."""
+    claimed = claim_due()
+    for task, pk in claimed:
+        try:
+            queue.send(task, pk)
+        except queue.BrokerDown as error:
+            log.warning("%s What is due waits in the database.", error)
+            return 0
+    return len(claimed)

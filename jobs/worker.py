@@ -1,0 +1,50 @@
+"""A worker: a Celery worker with threads, and a timer that looks into the database for what is due."""
+
+from __future__ import annotations
+
+import logging
+import os
+import signal
+import threading
+
+from celery.signals import worker_ready, worker_shutting_down
+from django.conf import settings
+from django.db import DatabaseError, connection
+
+from jobs.sweep import sweep
+from sfsync import broker
+from sfsync.celery import app
+
+log = logging.getLogger("sfsync.jobs")
+
+
+def run_worker(*, concurrency: int, parent_pid: int | None = None) -> None:
+    """Work until a signal ends it. concurrency: threads; parent_pid: end when that process is gone."""
+    _ensure_broker()
+    stopping = threading.Event()
+    worker_shutting_down.connect(lambda **_: stopping.set(), weak=False)
+    timer = threading.Thread(target=_tick, args=(stopping, parent_pid), name="timer", daemon=True)
+    worker_ready.connect(lambda **_: timer.start(), weak=False)
+    app.worker_main(
+        ["worker", "--pool=threads", f"--concurrency={concurrency}", "--loglevel=WARNING"]
+        + ["--without-gossip", "--without-mingle", "--without-heartbeat"]
+    )
+
+
+def _tick(stopping: threading.Event, parent_pid: int | None) -> None:
+    """Send what is due, straight from the database, as often as the settings say."""
+    while not stopping.wait(settings.SFSYNC_TICK_SECONDS):
+        if parent_pid is not None and os.getppid() != parent_pid:
+            os.kill(os.getpid(), signal.SIGTERM)
+            return
+        try:
+            _ensure_broker()
+            sweep()
+        except (DatabaseError, RuntimeError) as error:
+            log.warning("The timer could not look for work: %s", error)
+            connection.close()
+
+
+def _ensure_broker() -> None:
+    if broker.is_embedded(settings.SFSYNC_BROKER_URL):
+        broker.ensure_embedded(settings.SFSYNC_BROKER_URL)

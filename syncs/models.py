@@ -1,0 +1,140 @@
+from __future__ import annotations
+
+from django.core.exceptions import ValidationError
+from django.core.validators import MaxValueValidator, MinValueValidator
+from django.db import models
+
+from connections.models import Connection
+from orgs.tenancy import TenantModel
+from syncs.spec import MappingSpec, SelectionSpec, SyncSpec
+
+
+class Mode(models.TextChoices):
+    INSERT = "insert", "Insert: create new records, leave existing ones alone"
+    UPDATE = "update", "Update: change existing records, create none"
+    UPSERT = "upsert", "Upsert: create new records, change existing ones"
+    MIRROR = "mirror", "Mirror: as upsert, and delete what left the source"
+
+
+class Compare(models.TextChoices):
+    SNAPSHOT = "snapshot", "Snapshot: what earlier jobs were confirmed to have written"
+    NOTHING = "nothing", "Nothing: send every row"
+
+
+class Sync(TenantModel):
+    """What goes where, how rows match, and what to do with them."""
+
+    name = models.CharField(max_length=100)
+    description = models.TextField(blank=True, default="")
+    source = models.ForeignKey(Connection, on_delete=models.PROTECT, related_name="+")
+    source_table = models.CharField(max_length=200, blank=True, default="")
+    source_query = models.TextField(blank=True, default="")
+    source_path = models.CharField(
+        max_length=500, blank=True, default="", help_text="Of a file, below the organization's folder."
+    )
+    destination = models.ForeignKey(Connection, on_delete=models.PROTECT, related_name="+")
+    object = models.CharField(max_length=100, help_text="API name of the Salesforce object.")
+    key_field = models.CharField(
+        max_length=100,
+        blank=True,
+        default="",
+        help_text="The sync key: an external id field. Empty only for mode insert with compare = nothing.",
+    )
+    mode = models.CharField(max_length=10, choices=Mode.choices, default=Mode.UPSERT)
+    compare = models.CharField(max_length=10, choices=Compare.choices, default=Compare.SNAPSHOT)
+    time_zone = models.CharField(max_length=60, default="UTC", help_text="Of date-times without an offset.")
+    guard_rows = models.PositiveIntegerField(
+        default=100, help_text="A job that would delete more records than this waits for approval."
+    )
+    guard_percent = models.PositiveIntegerField(
+        default=10,
+        validators=[MaxValueValidator(100)],
+        help_text="A job that would delete more than this % of the known records (and at least 10) waits too.",
+    )
+    batch_rows = models.PositiveIntegerField(default=1_000_000, validators=[MinValueValidator(1)])
+    batch_bytes = models.PositiveIntegerField(
+        default=100_000_000, validators=[MinValueValidator(1_000), MaxValueValidator(100_000_000)]
+    )
+    # The pointer to what Salesforce is known to hold: path and header, swapped in the transaction that ends a job.
+    snapshot = models.JSONField(null=True, blank=True, editable=False)
+    created_at = models.DateTimeField(auto_now_add=True)
+
+    class Meta(TenantModel.Meta):
+        abstract = False
+        constraints = [
+            models.UniqueConstraint(fields=["organization", "name"], name="sync_name_once_per_organization"),
+        ]
+
+    def __str__(self) -> str:
+        return self.name
+
+    def clean(self) -> None:
+        chosen = [name for name in ("source_table", "source_query", "source_path") if getattr(self, name)]
+        if len(chosen) != 1:
+            raise ValidationError("Give exactly one of: a source table, a source query, a source path.")
+        for connection in (self.source, self.destination):
+            if connection.organization_id != self.organization_id:
+                raise ValidationError(f"The connection '{connection.pk}' does not exist in this organization.")
+
+    def spec(self) -> SyncSpec:
+        """What a job that starts now is told to do."""
+        return SyncSpec(
+            selection=SelectionSpec(self.source_table, self.source_query, self.source_path),
+            object=self.object,
+            key_field=self.key_field,
+            mode=self.mode,  # type: ignore[arg-type]
+            mappings=tuple(line.spec() for line in self.mappings.order_by("position", "pk")),
+            compare=self.compare,  # type: ignore[arg-type]
+            time_zone=self.time_zone,
+            guard_rows=self.guard_rows,
+            guard_percent=self.guard_percent,
+            batch_rows=self.batch_rows,
+            batch_bytes=self.batch_bytes,
+        )
+
+
+class WhenBlank(models.TextChoices):
+    LEAVE = "leave", "Leave the field as it is"
+    CLEAR = "clear", "Clear the field"
+
+
+class TooPrecise(models.TextChoices):
+    REJECT = "reject", "Reject the row"
+    ROUND = "round", "Round, count and show it"
+
+
+class FieldMapping(TenantModel):
+    """One line of a sync: a source column or a constant, and the Salesforce field it goes to."""
+
+    sync = models.ForeignKey(Sync, on_delete=models.CASCADE, related_name="mappings")
+    position = models.PositiveIntegerField(default=0)
+    target = models.CharField(max_length=100, help_text="API name of the field.")
+    source_column = models.CharField(max_length=200, null=True, blank=True)
+    constant = models.CharField(max_length=1000, null=True, blank=True)
+    when_blank = models.CharField(max_length=10, choices=WhenBlank.choices, default=WhenBlank.LEAVE)
+    too_precise = models.CharField(max_length=10, choices=TooPrecise.choices, default=TooPrecise.REJECT)
+
+    class Meta(TenantModel.Meta):
+        abstract = False
+        constraints = [
+            models.UniqueConstraint(fields=["sync", "target"], name="one_line_per_target_field"),
+            models.CheckConstraint(
+                condition=models.Q(source_column__isnull=False, constant__isnull=True)
+                | models.Q(source_column__isnull=True, constant__isnull=False),
+                name="a_column_or_a_constant",
+            ),
+        ]
+
+    def __str__(self) -> str:
+        value = self.source_column if self.source_column is not None else f"'{self.constant}'"
+        return f"{value} -> {self.target}"
+
+    def spec(self) -> MappingSpec:
+        """This line, as the row engine takes it."""
+        return MappingSpec(
+            target=self.target,
+            source_column=self.source_column,
+            constant=self.constant,
+            when_blank=self.when_blank,  # type: ignore[arg-type]
+            too_precise=self.too_precise,  # type: ignore[arg-type]
+        )

@@ -1,0 +1,16 @@
+"""Loaded by pytest before Django: the environment that the tests run in."""
+
+import os
+import tempfile
+from pathlib import Path
+
+from cryptography.fernet import Fernet
+
+_folder = Path(tempfile.mkdtemp(prefix="sfsync-tests-"))
+
+os.environ["SFSYNC_ENV_FILE"] = str(_folder / "none")
+os.environ["SFSYNC_DATA"] = str(_folder)
+os.environ["SFSYNC_SECRET_KEY"] = "only-for-tests"
+os.environ["SFSYNC_ENCRYPTION_KEYS"] = Fernet.generate_key().decode()
+for _name in ("SFSYNC_DATABASE_URL", "SFSYNC_BROKER_URL", "SFSYNC_FILES", "SFSYNC_STORAGE", "SFSYNC_SCRATCH"):
+    os.environ.pop(_name, None)

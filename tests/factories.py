@@ -1,0 +1,73 @@
+"""The standing cast, and plain functions that make what tests need.
+
+Alice owns organization A, Bob is a member of it, Carol owns organization B.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from django.contrib.auth.models import User
+
+from connections.models import Connection
+from orgs.models import Membership, Organization, Role
+from syncs.models import FieldMapping, Sync
+
+
+def make_organization(slug: str = "alpha", **changes: Any) -> Organization:
+    return Organization.objects.create(**{"name": slug.title(), "slug": slug, **changes})
+
+
+def make_member(organization: Organization, username: str, role: str = Role.MEMBER) -> User:
+    user = User.objects.create_user(username)
+    Membership.objects.create(organization=organization, user=user, role=role)
+    return user
+
+
+def make_connection(organization: Organization, kind: str = "delimited_file", **changes: Any) -> Connection:
+    values = changes.pop("values", SALESFORCE_VALUES if kind == "salesforce" else {})
+    connection = Connection(**{"organization": organization, "kind": kind, "name": f"{kind} connection", **changes})
+    connection.set_values(values)
+    connection.save()
+    return connection
+
+
+SALESFORCE_VALUES = {
+    "auth_url": "https://login.salesforce.com",
+    "client_id": "client",
+    "client_secret": "planted-client-secret",
+    "username": "loader@example.com",
+    "password": "planted-password",
+    "security_token": "planted-token",
+}
+
+
+def make_sync(
+    organization: Organization,
+    *,
+    source: Connection | None = None,
+    destination: Connection | None = None,
+    mappings: dict[str, Any] | None = None,
+    **changes: Any,
+) -> Sync:
+    """A sync of a file into Account by External_Id__c.
+
+    mappings: target field -> source column, or a dictionary with the columns of FieldMapping.
+    """
+    source = source or make_connection(organization)
+    destination = destination or make_connection(organization, "salesforce")
+    values = {
+        "name": "Accounts",
+        "source_path": "accounts.csv",
+        "object": "Account",
+        "key_field": "External_Id__c",
+        **changes,
+    }
+    sync = Sync.all_objects.create(organization=organization, source=source, destination=destination, **values)
+    lines = mappings if mappings is not None else {"External_Id__c": "id", "Name": "name"}
+    for position, (target, line) in enumerate(lines.items()):
+        columns = line if isinstance(line, dict) else {"source_column": line}
+        FieldMapping.all_objects.create(
+            organization=organization, sync=sync, position=position, target=target, **columns
+        )
+    return sync
