@@ -1,0 +1,76 @@
+"""What PostgreSQL's errors mean. The only place that knows its codes (PostgreSQL manual, appendix A)."""
+
+from __future__ import annotations
+
+import psycopg
+
+from connections.sources.base import (
+    MisconfiguredSourceError,
+    PermanentSourceError,
+    SourceError,
+    TransientSourceError,
+)
+
+_QUERY_CANCELED = "57014"
+_READ_ONLY = "25006"
+# Whole classes of codes, by their first two characters.
+_TRANSIENT = frozenset({"08", "40", "53", "55", "57", "58", "XX"})
+_MISCONFIGURED = frozenset({"0A", "28", "3D", "3F", "42", "54"})
+
+# A refused login comes without a code, so here the text has to do. Anything else at this point may pass.
+_REFUSED = (
+    "authentication failed",
+    "does not exist",
+    "pg_hba.conf",
+    "no password supplied",
+    "not permitted",
+    "sslmode",
+)
+
+
+def login_error(error: psycopg.Error, where: str, secrets: tuple[str, ...]) -> SourceError:
+    """What a failed connection means. where: host, port and database, in words."""
+    text = _clean(str(error), secrets)
+    if any(part in text for part in _REFUSED) or "SSL" in text or "certificate" in text:
+        return MisconfiguredSourceError(f"PostgreSQL at {where} refused the login: {text}. Correct the connection.")
+    return TransientSourceError(f"PostgreSQL at {where} cannot be reached: {text}.")
+
+
+def query_error(
+    error: psycopg.Error, what: str, secrets: tuple[str, ...], *, query: str = "", timed_out_after: int | None = None
+) -> SourceError:
+    """What a failed query means.
+
+    what: is read, in words. query: the text that the position in the error counts in. timed_out_after: seconds, when
+    the time limit has passed.
+    """
+    code = error.sqlstate or ""
+    if code == _QUERY_CANCELED and timed_out_after is not None:
+        return PermanentSourceError(
+            f"Reading {what} took longer than the time limit of {timed_out_after} seconds and was stopped. Make the "
+            "query faster, or raise the connection's time limit."
+        )
+    text = _clean(error.diag.message_primary or str(error), secrets)
+    if code == _READ_ONLY:
+        return MisconfiguredSourceError(f"The query of {what} changes data ({text}). A source may only be read.")
+    message = f"PostgreSQL cannot read {what}: {text}{_place(error, query)}."
+    if error.diag.message_hint:
+        message += f" {_clean(error.diag.message_hint, secrets)}."
+    if not code or code[:2] in _TRANSIENT:
+        return TransientSourceError(message)
+    return MisconfiguredSourceError(message) if code[:2] in _MISCONFIGURED else PermanentSourceError(message)
+
+
+def _place(error: psycopg.Error, query: str) -> str:
+    position = error.diag.statement_position
+    if not query or position is None or not position.isdigit():
+        return ""
+    before = query[: int(position) - 1]
+    return f" (line {before.count(chr(10)) + 1}, character {len(before) - before.rfind(chr(10))} of the query)"
+
+
+def _clean(text: str, secrets: tuple[str, ...]) -> str:
+    for secret in secrets:
+        if secret:
+            text = text.replace(secret, "***")
+    return " ".join(text.split()).rstrip(".")
