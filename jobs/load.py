@@ -23,10 +23,10 @@ from typing import Any
 from django.conf import settings
 from django.db.models import F
 from django.db.models.functions import Now
-from syncs.engine.plan import Plan
 
 from connections.salesforce import bulk
-from connections.salesforce.errors import JobGone, MisconfiguredError, PermanentError, TransientError
+from connections.salesforce.errors import JobGone, MisconfiguredError, PermanentError, TransientError, job_error_lasts
+from connections.salesforce.session import SalesforceSession, counting
 from connections.sessions import salesforce_session
 from jobs import files, retry
 from jobs.leases import Lease, LeaseLost, hold
@@ -34,11 +34,13 @@ from jobs.models import Batch, BatchState, Job, Status
 from jobs.states import note
 from syncs.engine import outcome
 from syncs.engine.errors import TransientEngineError
+from syncs.engine.plan import Plan
 
 log = logging.getLogger("sfsync.jobs")
 
 # A Salesforce job that settles no row at all, this many times in a row, is not tried again.
 MOST_BARREN_ATTEMPTS = 4
+RESULTS: tuple[bulk.Results, ...] = ("successfulResults", "failedResults", "unprocessedrecords")
 # Results that do not agree with the Salesforce job's own numbers are downloaded again, this many times at most.
 MOST_REREADS = 5
 POLL_LONGEST = 10.0  # seconds
@@ -49,7 +51,7 @@ def advance_batch(pk: int) -> None:
     with hold(Batch, pk) as lease:
         if lease is None:
             return
-        batch = Batch.all_objects.select_related("job__destination").get(pk=pk)
+        batch = Batch.all_objects.select_related("job").get(pk=pk)
         if batch.state == BatchState.DONE:
             return
         with files.job_log(batch.job):
@@ -57,10 +59,9 @@ def advance_batch(pk: int) -> None:
 
 
 def _try_step(batch: Batch, lease: Lease) -> None:
-    session = salesforce_session(batch.job.destination)
-    with session.counting() as calls:
+    with counting() as calls:
         try:
-            again = Loader(batch, lease, session).step()
+            again = Loader(batch, lease, salesforce_session(batch.job.destination)).step()
         except LeaseLost:
             log.info("%s was taken over by another worker.", batch)
             return
@@ -68,16 +69,20 @@ def _try_step(batch: Batch, lease: Lease) -> None:
             again = _after_failure(batch, lease, error)
         except MisconfiguredError as error:
             again = _after_misconfiguration(batch, lease, error)
+        except Exception as error:
+            # Whatever it is, the rows on their way are not forgotten: the ledger says how to go on.
+            log.exception("%s: an unexpected error.", batch)
+            again = _after_failure(batch, lease, error, most=retry.TRIES_BEFORE_SENDING)
         finally:
             Batch.all_objects.filter(pk=batch.pk).update(api_calls=F("api_calls") + calls.made)
     lease.poll_in(again)
 
 
-def _after_failure(batch: Batch, lease: Lease, error: Exception) -> float | None:
+def _after_failure(batch: Batch, lease: Lease, error: Exception, most: int = retry.TRIES_AFTER_SENDING) -> float | None:
     """A call failed in a way that may pass. Decide whether to try again; return the pause in seconds."""
     failures = batch.failures + 1
     sent = batch.state != BatchState.PLANNED
-    if failures >= (retry.TRIES_AFTER_SENDING if sent else retry.TRIES_BEFORE_SENDING):
+    if failures >= (most if sent else retry.TRIES_BEFORE_SENDING):
         _end(
             batch,
             lease,
@@ -107,7 +112,7 @@ def _end(batch: Batch, lease: Lease, *, unresolved: str = "", reason: str = "") 
 class Loader:
     """One step of one batch, by the holder of its lease."""
 
-    def __init__(self, batch: Batch, lease: Lease, session: Any) -> None:
+    def __init__(self, batch: Batch, lease: Lease, session: SalesforceSession) -> None:
         self.batch = batch
         self.lease = lease
         self.session = session
@@ -153,6 +158,7 @@ class Loader:
 
     def _create(self) -> None:
         batch, spec = self.batch, self.batch.job.spec
+        self._same_salesforce_org()
         key = spec["key_field"] if batch.operation == "upsert" else None
         self.lease.check()
         job = bulk.create_job(self.session, spec["object"], batch.operation, key)
@@ -169,6 +175,15 @@ class Loader:
             bulk.abort(self.session, job.id)
             raise
         log.info("%s: Salesforce job %s to %s %d rows.", batch, job.id, batch.operation, batch.payload["rows"])
+
+    def _same_salesforce_org(self) -> None:
+        """The plan was made for one Salesforce org; a login that leads elsewhere by now must not get it."""
+        org_id = self.session.identity.org_id
+        if org_id != self.batch.job.salesforce_org_id:
+            raise MisconfiguredError(
+                f"The connection now leads to the Salesforce org {org_id}, but the plan was made for "
+                f"{self.batch.job.salesforce_org_id}. The rest was not sent."
+            )
 
     def _refused(self, error: PermanentError) -> float | None:
         """Salesforce refused the Salesforce job itself, or its upload: no row can have been processed."""
@@ -268,7 +283,7 @@ class Loader:
     def _read_results(self, job: bulk.JobInfo) -> outcome.AttemptOutcome:
         folder = files.attempt_folder(self.batch.job, f"batch-{self.batch.number}")
         successes, failures, unprocessed = (
-            bulk.download(self.session, job.id, which, folder / f"{which}.csv") for which in bulk.RESULTS
+            bulk.download(self.session, job.id, which, folder / f"{which}.csv") for which in RESULTS
         )
         plan = Plan.from_json(self.batch.job.manifests["plan"])
         return outcome.read_outcomes(
@@ -292,7 +307,7 @@ class Loader:
         if self._cancelling():
             return self._ended(unresolved="not_sent", reason="The job was cancelled.")
         said = job.error_message or f"Salesforce job {job.id} was {job.state.lower()}"
-        if job.state == "Failed" and job.records_processed == 0 and bulk.is_lasting_failure(said):
+        if job.state == "Failed" and job.records_processed == 0 and job_error_lasts(said):
             return self._ended(unresolved="not_sent", reason=f"Salesforce refused the batch: {said}")
         if self.batch.barren >= MOST_BARREN_ATTEMPTS:
             return self._ended(unresolved="not_sent", reason=f"{said}, {self.batch.barren} times in a row.")

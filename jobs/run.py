@@ -11,14 +11,17 @@ from __future__ import annotations
 
 import logging
 
-from connections.sources.base import MisconfiguredSourceError, PermanentSourceError, TransientSourceError
 from django.db import IntegrityError, transaction
 from django.db.models import F
 from django.db.models.functions import Now
 
+from connections.addresses import AddressRefused
 from connections.declare import SettingsError
 from connections.salesforce.errors import MisconfiguredError, PermanentError, TransientError
+from connections.salesforce.session import counting
+from connections.secrets import SecretsUnreadable
 from connections.sessions import salesforce_session
+from connections.sources.base import MisconfiguredSourceError, PermanentSourceError, TransientSourceError
 from jobs import files, retry
 from jobs.errors import Misconfigured, NotYet
 from jobs.finish import finish
@@ -34,6 +37,8 @@ log = logging.getLogger("sfsync.jobs")
 TRANSIENT = (TransientError, TransientSourceError, TransientEngineError, OSError)
 MISCONFIGURED = (
     Misconfigured,
+    AddressRefused,
+    SecretsUnreadable,
     SettingsError,
     MisconfiguredError,
     MisconfiguredSourceError,
@@ -48,11 +53,14 @@ def run_job(pk: int) -> None:
     with hold(Job, pk) as lease:
         if lease is None:
             return
-        job = Job.all_objects.select_related("sync", "source", "destination__organization", "organization").get(pk=pk)
+        job = Job.all_objects.select_related("sync").get(pk=pk)
         if not job.is_live:
             return
-        with files.job_log(job):
-            lease.poll_in(_run(job, lease))
+        with files.job_log(job), counting() as calls:
+            try:
+                lease.poll_in(_run(job, lease))
+            finally:
+                Job.all_objects.filter(pk=pk).update(api_calls=F("api_calls") + calls.made)
     wake_when_loaded(pk)
 
 
@@ -70,6 +78,9 @@ def _run(job: Job, lease: Lease) -> float | None:
         return _after_failure(job, lease, error)
     except MISCONFIGURED as error:
         return _give_up(job, lease, str(error))
+    except Exception as error:
+        log.exception("%s: an unexpected error.", job)
+        return _after_failure(job, lease, RuntimeError(f"An unexpected error ({error}); the job's log has more."))
 
 
 def _go_on(job: Job, lease: Lease) -> float | None:

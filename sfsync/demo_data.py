@@ -12,8 +12,42 @@ CONTACT_COLUMNS = [
     "last seen", "loyalty card",
 ]  # fmt: skip
 
-_FIRST = "Ana Björn Chloé Dmitri Élise Farah Grace Hugo Ines Jürgen Kofi Lucía Mei Noor Olga Priya Quinn Rosa".split()
-_LAST = "Almeida Bianchi Çelik Dubois Eriksen Fischer García Haddad Ivanov Jansen Kowalski Li Müller Novák".split()
+_FIRST = [
+    "Ana",
+    "Björn",
+    "Chloé",
+    "Dmitri",
+    "Élise",
+    "Farah",
+    "Grace",
+    "Hugo",
+    "Ines",
+    "Jürgen",
+    "Kofi",
+    "Lucía",
+    "Mei",
+    "Noor",
+    "Olga",
+    "Priya",
+    "Quinn",
+    "Rosa",
+]
+_LAST = [
+    "Almeida",
+    "Bianchi",
+    "Çelik",
+    "Dubois",
+    "Eriksen",
+    "Fischer",
+    "García",
+    "Haddad",
+    "Ivanov",
+    "Jansen",
+    "Kowalski",
+    "Li",
+    "Müller",
+    "Novák",
+]
 _TITLES = ["Engineer", "Buyer", "Head of Sales", "Analyst", "Owner", "Assistant"]
 _CITIES = ["Lisboa", "Zürich", "São Paulo", "Kraków", "Austin", "Nairobi", "大阪", "Reykjavík"]
 _INDUSTRIES = ["Agriculture", "Banking", "Energy", "Retail", "Technology"]

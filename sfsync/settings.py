@@ -132,6 +132,8 @@ DATABASES = {"default": env.db("SFSYNC_DATABASE_URL", default=f"sqlite:///{SFSYN
 if DATABASES["default"]["ENGINE"] == "django.db.backends.sqlite3":
     # WAL lets readers go on while one writes; IMMEDIATE takes the write lock at BEGIN, where the time-out applies,
     # instead of failing at the first write.
+    # Tests use a file too, so that worker processes can share it.
+    DATABASES["default"]["TEST"] = {"NAME": str(SFSYNC_DATA / "test.sqlite3")}
     DATABASES["default"]["OPTIONS"] = {
         "timeout": 30,
         "transaction_mode": "IMMEDIATE",

@@ -10,6 +10,7 @@ from typing import Any
 from django.contrib.auth.models import User
 
 from connections.models import Connection
+from jobs.models import Batch, Job
 from orgs.models import Membership, Organization, Role
 from syncs.models import FieldMapping, Sync
 
@@ -71,3 +72,21 @@ def make_sync(
             organization=organization, sync=sync, position=position, target=target, **columns
         )
     return sync
+
+
+def make_job(sync: Sync, **changes: Any) -> Job:
+    spec = sync.spec()
+    values = {
+        "organization": sync.organization,
+        "source": sync.source,
+        "destination": sync.destination,
+        "spec": spec.to_json(),
+        "spec_hash": spec.hash(),
+        **changes,
+    }
+    return Job.all_objects.create(sync=sync, **values)
+
+
+def make_batch(job: Job, number: int = 1, **changes: Any) -> Batch:
+    values = {"operation": "upsert", "rows": 10, "payload": {"path": "none", "rows": 10, "bytes": 100}, **changes}
+    return Batch.all_objects.create(organization=job.organization, job=job, number=number, **values)
