@@ -26,28 +26,8 @@ _FIRST = [
     "Kofi",
     "Lucía",
     "Mei",
-    "Noor",
-    "Olga",
-    "Priya",
-    "Quinn",
-    "Rosa",
 ]
-_LAST = [
-    "Almeida",
-    "Bianchi",
-    "Çelik",
-    "Dubois",
-    "Eriksen",
-    "Fischer",
-    "García",
-    "Haddad",
-    "Ivanov",
-    "Jansen",
-    "Kowalski",
-    "Li",
-    "Müller",
-    "Novák",
-]
+_LAST = ["Almeida", "Bianchi", "Çelik", "Dubois", "Eriksen", "Fischer", "García", "Haddad", "Kowalski", "Li", "Novák"]
 _TITLES = ["Engineer", "Buyer", "Head of Sales", "Analyst", "Owner", "Assistant"]
 _CITIES = ["Lisboa", "Zürich", "São Paulo", "Kraków", "Austin", "Nairobi", "大阪", "Reykjavík"]
 _INDUSTRIES = ["Agriculture", "Banking", "Energy", "Retail", "Technology"]
@@ -153,3 +133,14 @@ def _spoil(person: list[str], fault: tuple[str, str | None]) -> None:
         del person[index:]
     else:
         person[index] = value
+
+
+# What the sandbox lets in unless it is told otherwise.
+SANDBOX_LOGIN = {
+    "flow": "password",
+    "client_id": "sandbox-client",
+    "client_secret": "sandbox-secret",
+    "username": "admin@sandbox.example",
+    "password": "practice",
+    "security_token": "TOKEN",
+}

@@ -119,7 +119,7 @@ class Command(BaseCommand):
         source.set_values({})
         source.save()
         destination = Connection(organization=organization, name="Sandbox", kind="salesforce")
-        destination.set_values({"auth_url": url, **SANDBOX_LOGIN})
+        destination.set_values({"auth_url": url, **demo_data.SANDBOX_LOGIN})
         destination.save()
         made = []
         for name, salesforce_object, mapping in (
@@ -147,14 +147,3 @@ class Command(BaseCommand):
                 )
             made.append(sync)
         return made[0], made[1]
-
-
-# What the sandbox lets in unless it is told otherwise.
-SANDBOX_LOGIN = {
-    "flow": "password",
-    "client_id": "sandbox-client",
-    "client_secret": "sandbox-secret",
-    "username": "admin@sandbox.example",
-    "password": "sandbox-password",
-    "security_token": "sandbox-token",
-}
