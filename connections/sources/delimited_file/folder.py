@@ -26,8 +26,9 @@ def open_below(folder: Path, path: str) -> BinaryIO:
         raise MisconfiguredSourceError("No file is selected. Give the path of a file in the organization's folder.")
     if wanted.is_absolute() or ".." in wanted.parts:
         raise _outside(path)
-    root = folder.resolve()
-    real = (root / wanted).resolve()
+    # Not Path.resolve(): that raises RuntimeError for links that point to each other.
+    root = Path(os.path.realpath(folder))
+    real = Path(os.path.realpath(root / wanted))
     if not real.is_relative_to(root):
         raise _outside(path)
     try:

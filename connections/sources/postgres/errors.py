@@ -52,7 +52,7 @@ def query_error(
         )
     text = _clean(error.diag.message_primary or str(error), secrets)
     if code == _READ_ONLY:
-        return MisconfiguredSourceError(f"The query of {what} changes data ({text}). A source may only be read.")
+        return MisconfiguredSourceError(f"The query changes data ({text}). A source may only be read.")
     message = f"PostgreSQL cannot read {what}: {text}{_place(error, query)}."
     if error.diag.message_hint:
         message += f" {_clean(error.diag.message_hint, secrets)}."

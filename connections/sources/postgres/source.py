@@ -111,12 +111,13 @@ class PostgresSource(Source):
     def read(self, selection: Selection) -> Reading:
         """Read a table (`schema.table`, or a table in the search path) or the result of one SELECT."""
         what = f"the table {selection.table}" if selection.table else "the result of the query"
+        name = what[0].upper() + what[1:]
         if not selection.table and not selection.query.strip():
             raise MisconfiguredSourceError("Neither a table nor a query is selected. Give one of them.")
         connection = self._connect()
         try:
             query = _select_all(selection.table, connection) if selection.table else _single(selection.query)
-            columns = checked_columns(self._columns(connection, query, what), what.capitalize())
+            columns = checked_columns(self._columns(connection, query, what, show_place=bool(selection.query)), name)
         except BaseException:
             connection.close()
             raise
@@ -125,11 +126,11 @@ class PostgresSource(Source):
             self._pieces(connection, query, what),
             columns,
             malformed,
-            name=what.capitalize(),
+            name=name,
             # COPY writes a row of one null as a blank line.
             blank_lines_are_rows=True,
         )
-        return Reading(columns, rows, malformed, what.capitalize(), on_close=connection.close)
+        return Reading(columns, rows, malformed, name, on_close=connection.close)
 
     def _connect(self) -> psycopg.Connection[Any]:
         settings = self._settings
@@ -161,14 +162,17 @@ class PostgresSource(Source):
             raise query_error(error, "its settings", self._secrets) from None
         return connection
 
-    def _columns(self, connection: psycopg.Connection[Any], query: str, what: str) -> tuple[str, ...]:
+    def _columns(
+        self, connection: psycopg.Connection[Any], query: str, what: str, *, show_place: bool
+    ) -> tuple[str, ...]:
         """The columns of the query, which is parsed but not run. Only a single statement can be parsed so."""
         started = time.monotonic()
         result = connection.pgconn.prepare(b"", query.encode())
         if result.status == pq.ExecStatus.COMMAND_OK:
             result = connection.pgconn.describe_prepared(b"")
         if result.status != pq.ExecStatus.COMMAND_OK:
-            raise self._explained(errors.error_from_result(result, "utf-8"), what, started, query)
+            error = errors.error_from_result(result, "utf-8")
+            raise self._explained(error, what, started, query if show_place else "")
         return tuple((result.fname(number) or b"").decode() for number in range(result.nfields))
 
     def _pieces(self, connection: psycopg.Connection[Any], query: str, what: str) -> Iterator[bytearray]:
