@@ -1,0 +1,102 @@
+"""`python -m sandbox`: start a practice Salesforce org."""
+
+from __future__ import annotations
+
+import argparse
+import shutil
+import sys
+import tempfile
+from pathlib import Path
+
+from sandbox.org import Settings
+from sandbox.schema import SchemaError
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="python -m sandbox", description="A practice Salesforce org over HTTP and HTTPS."
+    )
+    defaults = Settings(Path())
+    parser.add_argument("--host", default="127.0.0.1", help="address to listen on (default %(default)s)")
+    parser.add_argument("--port", type=int, default=8080, help="HTTP port; 0 takes any free one (default %(default)s)")
+    parser.add_argument(
+        "--https-port", type=int, default=-1, help="HTTPS port; 0 takes any free one, -1 is off (default)"
+    )
+    parser.add_argument("--data", type=Path, help="folder to keep the org in; without it, it lives in memory")
+    parser.add_argument(
+        "--schema",
+        type=Path,
+        action="append",
+        default=[],
+        help="JSON file with more objects and fields; may be repeated",
+    )
+    parser.add_argument(
+        "--org-id", default=defaults.org_id, help="15- or 18-character id of the org (default %(default)s)"
+    )
+    parser.add_argument("--username", default=defaults.username, help="default %(default)s")
+    parser.add_argument("--password", default=defaults.password, help="default %(default)s")
+    parser.add_argument("--security-token", default=defaults.security_token, help="default %(default)s")
+    parser.add_argument("--client-id", default=defaults.client_id, help="default %(default)s")
+    parser.add_argument("--client-secret", default=defaults.client_secret, help="default %(default)s")
+    parser.add_argument(
+        "--daily-api-requests", type=int, default=defaults.daily_api_requests, help="default %(default)s"
+    )
+    parser.add_argument(
+        "--bulk-delay", type=float, default=0.0, help="seconds each bulk job takes at least (default %(default)s)"
+    )
+    parser.add_argument(
+        "--token-lifetime",
+        type=float,
+        default=defaults.token_lifetime,
+        help="seconds without use (default %(default)s)",
+    )
+    parser.add_argument("--ca-file", type=Path, help="where to write the certificate of the sandbox's own CA")
+    parser.add_argument("--ready-file", type=Path, help="write a JSON file with the addresses here once listening")
+    parser.add_argument("--parent-pid", type=int, help="end when this process is gone")
+    return parser
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Run until SIGTERM or SIGINT; 0 after a clean end, 2 for settings that cannot be used."""
+    options = _parser().parse_args(arguments)
+    if not (len(options.org_id) in (15, 18) and options.org_id.startswith("00D") and options.org_id.isalnum()):
+        print(
+            f"--org-id {options.org_id}: an org id starts with 00D and has 15 or 18 letters and digits", file=sys.stderr
+        )
+        return 2
+    folder = options.data or Path(tempfile.mkdtemp(prefix="sandbox-"))
+    settings = Settings(
+        folder=folder.resolve(),
+        durable=options.data is not None,
+        schema_files=tuple(options.schema),
+        org_id=options.org_id,
+        username=options.username,
+        password=options.password,
+        security_token=options.security_token,
+        client_id=options.client_id,
+        client_secret=options.client_secret,
+        daily_api_requests=options.daily_api_requests,
+        bulk_delay=options.bulk_delay,
+        token_lifetime=options.token_lifetime,
+    )
+    from sandbox.server import Listening, serve
+
+    listening = Listening(
+        options.host, options.port, options.https_port, options.ca_file, options.ready_file, options.parent_pid
+    )
+    try:
+        serve(settings, listening)
+    except SchemaError as error:
+        print(f"--schema: {error}", file=sys.stderr)
+        return 2
+    except OSError as error:
+        print(f"cannot listen on {options.host}: {error}", file=sys.stderr)
+        return 2
+    finally:
+        if not settings.durable:
+            shutil.rmtree(folder, ignore_errors=True)
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

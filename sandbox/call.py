@@ -1,0 +1,68 @@
+"""One HTTP call as the handlers see it, and what they answer."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from decimal import Decimal
+from typing import Any
+
+from sandbox.wire import SalesforceError
+
+
+@dataclass
+class Call:
+    """A request whose path was split before percent-decoding; `arguments` are the parts the route names."""
+
+    method: str
+    path: str
+    segments: list[str]
+    query: dict[str, str]
+    headers: Mapping[str, str]
+    base_url: str
+    body: bytes = b""
+    arguments: dict[str, str] = field(default_factory=dict)
+
+    @property
+    def token(self) -> str | None:
+        """The session id of the Authorization header (`Bearer`, or `OAuth` as older clients send)."""
+        scheme, _, rest = self.headers.get("authorization", "").partition(" ")
+        return rest.strip() if scheme.lower() in ("bearer", "oauth") else None
+
+    @property
+    def version(self) -> int:
+        """The API version of the path: 59 for v59.0."""
+        return int(self.arguments["version"][1:].split(".")[0])
+
+    @property
+    def data_url(self) -> str:
+        """The path of the called API version: /services/data/v59.0."""
+        return f"/services/data/{self.arguments['version']}"
+
+    def json(self) -> Any:
+        """The body as JSON; numbers with a point stay decimals, so no digit is lost."""
+        try:
+            return json.loads(self.body, parse_float=Decimal)
+        except (ValueError, UnicodeDecodeError, RecursionError) as error:
+            raise SalesforceError(
+                400, "JSON_PARSER_ERROR", f"The HTTP entity body is not valid JSON: {error}"
+            ) from None
+
+    def json_object(self) -> dict[str, Any]:
+        """The body as a JSON object."""
+        value = self.json()
+        if not isinstance(value, dict):
+            raise SalesforceError(400, "JSON_PARSER_ERROR", "The HTTP entity body must be a JSON object")
+        return value
+
+
+@dataclass
+class Answer:
+    """A response: JSON of `body`, or the bytes of `stream`; neither gives an empty body."""
+
+    status: int
+    body: Any = None
+    headers: dict[str, str] = field(default_factory=dict)
+    stream: Iterator[bytes] | None = None
+    content_type: str | None = None

@@ -1,0 +1,31 @@
+"""The TCP connections behind the requests, so that a fault can cut one without an answer."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Any
+
+from starlette.types import Scope
+from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
+
+_TRANSPORTS: dict[tuple[Any, Any], asyncio.Transport] = {}
+
+
+class TrackedProtocol(HttpToolsProtocol):
+    """uvicorn's HTTP protocol, which also remembers the transport by its two ends."""
+
+    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
+        super().connection_made(transport)
+        _TRANSPORTS[(self.client, self.server)] = transport
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        _TRANSPORTS.pop((self.client, self.server), None)
+        super().connection_lost(exc)
+
+
+def cut_connection(scope: Scope) -> None:
+    """Drop the connection of a request at once; the client sees a reset or an early end."""
+    client, server = scope.get("client"), scope.get("server")
+    transport = _TRANSPORTS.get((tuple(client) if client else None, tuple(server) if server else None))
+    if transport is not None:
+        transport.abort()

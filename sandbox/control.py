@@ -1,0 +1,65 @@
+"""The sandbox's own endpoints below /_sandbox: faults, request log, state, reset. They need no session."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from sandbox.call import Answer, Call
+from sandbox.faults import FaultError
+from sandbox.org import Org
+from sandbox.wire import SalesforceError, not_found
+
+
+def add_fault(org: Org, call: Call) -> Answer:
+    """POST /_sandbox/faults: one rule, or a list of rules."""
+    given = call.json()
+    try:
+        rules = [org.faults.add(each) for each in (given if isinstance(given, list) else [given])]
+    except (FaultError, TypeError, AttributeError) as error:
+        raise SalesforceError(400, "BAD_RULE", str(error)) from None
+    added = [rule.as_json() for rule in rules]
+    return Answer(201, added if isinstance(given, list) else added[0])
+
+
+def list_faults(org: Org, call: Call) -> Answer:
+    return Answer(200, {"rules": org.faults.as_json()})
+
+
+def clear_faults(org: Org, call: Call) -> Answer:
+    org.faults.clear()
+    return Answer(204)
+
+
+def remove_fault(org: Org, call: Call) -> Answer:
+    if not org.faults.remove(call.arguments["id"]):
+        raise not_found(f"There is no fault rule {call.arguments['id']!r}")
+    return Answer(204)
+
+
+def release(org: Org, call: Call) -> Answer:
+    """POST /_sandbox/release {"id"}: let held calls go on; without an id, all of them."""
+    rule_id = call.json_object().get("id") if call.body else None
+    return Answer(200, {"released": org.faults.release(rule_id)})
+
+
+def requests(org: Org, call: Call) -> Answer:
+    """GET /_sandbox/requests: the latest calls and totals per method and path template."""
+    limit = int(call.query.get("limit", "200"))
+    return Answer(
+        200,
+        {"total": sum(org.call_counts.values()), "counts": dict(org.call_counts), "requests": list(org.log)[-limit:]},
+    )
+
+
+def state(org: Org, call: Call) -> Answer:
+    """GET /_sandbox/state: records per object, live and deleted, and the bulk jobs."""
+    counts = org.store.counts()
+    objects: dict[str, Any] = {key: {"live": live, "deleted": deleted} for key, (live, deleted) in counts.items()}
+    jobs = [job.public() for job in list(org.jobs.values())]
+    return Answer(200, {"org_id": org.org_id, "objects": objects, "jobs": jobs, "api_requests": org.api_requests})
+
+
+def reset(org: Org, call: Call) -> Answer:
+    """POST /_sandbox/reset: empty the org."""
+    org.reset()
+    return Answer(204)

@@ -1,0 +1,171 @@
+"""What the org says about itself: versions, resources, global describe and object describe (REST API guide)."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from sandbox.call import Answer, Call
+from sandbox.org import FIRST_VERSION, LAST_VERSION, Org
+from sandbox.schema import ObjectType
+from sandbox.wire import not_found
+
+# Facts of an object that a schema file may override, as most standard objects have them.
+OBJECT_DEFAULTS: dict[str, Any] = {
+    "activateable": False,
+    "associateEntityType": None,
+    "associateParentEntity": None,
+    "createable": True,
+    "custom": False,
+    "customSetting": False,
+    "deepCloneable": False,
+    "deletable": True,
+    "deprecatedAndHidden": False,
+    "feedEnabled": False,
+    "hasSubtypes": False,
+    "isInterface": False,
+    "isSubtype": False,
+    "keyPrefix": None,
+    "label": "",
+    "labelPlural": "",
+    "layoutable": True,
+    "mergeable": False,
+    "mruEnabled": True,
+    "name": "",
+    "queryable": True,
+    "replicateable": True,
+    "retrieveable": True,
+    "searchable": True,
+    "triggerable": True,
+    "undeletable": True,
+    "updateable": True,
+}
+ONLY_IN_DESCRIBE: dict[str, Any] = {
+    "actionOverrides": [],
+    "compactLayoutable": True,
+    "defaultImplementation": None,
+    "extendedBy": None,
+    "extendsInterfaces": None,
+    "implementedBy": None,
+    "implementsInterfaces": None,
+    "listviewable": None,
+    "lookupLayoutable": None,
+    "namedLayoutInfos": [],
+    "networkScopeFieldName": None,
+    "searchLayoutable": True,
+    "sobjectDescribeOption": "FULL",
+    "supportedScopes": [],
+}
+SEASONS = ("Winter", "Spring", "Summer")
+
+
+def version_label(version: int) -> str:
+    """The release name of an API version: Winter '11 is 20.0, and each year has three."""
+    years, season = divmod(version - 20, 3)
+    return f"{SEASONS[season]} '{11 + years}"
+
+
+def versions(org: Org, call: Call) -> Answer:
+    """GET /services/data: ascending, since some clients take the last."""
+    listed = range(FIRST_VERSION, LAST_VERSION + 1)
+    return Answer(
+        200, [{"label": version_label(v), "url": f"/services/data/v{v}.0", "version": f"{v}.0"} for v in listed]
+    )
+
+
+def resources(org: Org, call: Call) -> Answer:
+    """GET /services/data/vXX.0: the resources of a version."""
+    names = ("limits", "query", "queryAll", "sobjects")
+    listed: dict[str, str] = {each: f"{call.data_url}/{each}" for each in names}
+    listed["jobs"] = f"{call.data_url}/jobs"
+    listed["identity"] = f"{call.base_url}/id/{org.org_id}/{org.user_id}"
+    return Answer(200, listed)
+
+
+def find_object(org: Org, call: Call) -> ObjectType:
+    """The object the path names, or 404."""
+    found = org.schema.object_named(call.arguments["object"])
+    if found is None:
+        raise not_found()
+    return found
+
+
+def _summary(each: ObjectType, data_url: str) -> dict[str, Any]:
+    """The entry of an object in the global describe: 28 keys."""
+    facts = {**OBJECT_DEFAULTS, **{key: value for key, value in each.facts.items() if key in OBJECT_DEFAULTS}}
+    facts.update(name=each.name, keyPrefix=each.key_prefix, custom=each.name.endswith("__c"))
+    facts["label"] = each.facts.get("label", each.name.removesuffix("__c").replace("_", " "))
+    facts["labelPlural"] = each.facts.get("labelPlural", facts["label"] + "s")
+    base = f"{data_url}/sobjects/{each.name}"
+    facts["urls"] = {
+        "compactLayouts": f"{base}/describe/compactLayouts",
+        "rowTemplate": f"{base}/{{ID}}",
+        "approvalLayouts": f"{base}/describe/approvalLayouts",
+        "listviews": f"{base}/listviews",
+        "describe": f"{base}/describe",
+        "quickActions": f"{base}/quickActions",
+        "layouts": f"{base}/describe/layouts",
+        "sobject": base,
+    }
+    return facts
+
+
+def global_describe(org: Org, call: Call) -> Answer:
+    """GET sobjects."""
+    listed = [_summary(each, call.data_url) for each in org.schema]
+    return Answer(200, {"encoding": "UTF-8", "maxBatchSize": 200, "sobjects": listed})
+
+
+def basic(org: Org, call: Call) -> Answer:
+    """GET sobjects/X: the summary and no recent items."""
+    return Answer(200, {"objectDescribe": _summary(find_object(org, call), call.data_url), "recentItems": []})
+
+
+def describe(org: Org, call: Call) -> Answer:
+    """GET sobjects/X/describe: every field with its 57 keys."""
+    each = find_object(org, call)
+    summary = _summary(each, call.data_url)
+    facts = {**ONLY_IN_DESCRIBE, **{key: value for key, value in each.facts.items() if key in ONLY_IN_DESCRIBE}}
+    base = f"{call.data_url}/sobjects/{each.name}"
+    ui = {
+        "uiDetailTemplate": f"{call.base_url}/{{ID}}",
+        "uiEditTemplate": f"{call.base_url}/{{ID}}/e",
+        "uiNewRecord": f"{call.base_url}/{each.key_prefix}/e",
+    }
+    master = {
+        "active": True,
+        "available": True,
+        "defaultRecordTypeMapping": True,
+        "developerName": "Master",
+        "master": True,
+        "name": "Master",
+        "recordTypeId": "012000000000000AAA",
+        "urls": {"layout": f"{base}/describe/layouts/012000000000000AAA"},
+    }
+    answer = {
+        **summary,
+        **facts,
+        "childRelationships": _children(org, each),
+        "fields": [one.document for one in each.fields.values()],
+        "recordTypeInfos": [master],
+        "urls": {**summary["urls"], **ui},
+    }
+    return Answer(200, dict(sorted(answer.items())))
+
+
+def _children(org: Org, parent: ObjectType) -> list[dict[str, Any]]:
+    """The lookups of all objects that point to this one."""
+    return [
+        {
+            "cascadeDelete": one.flag("cascadeDelete"),
+            "childSObject": child.name,
+            "deprecatedAndHidden": False,
+            "field": one.name,
+            "junctionIdListNames": [],
+            "junctionReferenceTo": [],
+            "relationshipName": one.document.get("childRelationshipName"),
+            "restrictedDelete": one.flag("restrictedDelete"),
+        }
+        for child in org.schema
+        for one in child.fields.values()
+        if parent.name in one.reference_to
+    ]

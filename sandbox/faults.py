@@ -1,0 +1,163 @@
+"""Trouble on demand: rules that make chosen calls fail, hang or lose their answer, and chosen bulk jobs go wrong."""
+
+from __future__ import annotations
+
+import asyncio
+import re
+from dataclasses import dataclass, field
+from typing import Any
+
+CALL_ACTIONS = frozenset({"status", "expire_token", "lose_answer", "cut", "hold_before", "hold_after"})
+JOB_ACTIONS = frozenset({"slow_job", "fail_job", "abort_job"})
+KEYS = frozenset(
+    [
+        "id",
+        "method",
+        "path",
+        "nth",
+        "every",
+        "times",
+        "action",
+        "status",
+        "code",
+        "message",
+        "html",
+        "retry_after",
+        "after_bytes",
+        "seconds",
+        "after_rows",
+        "object",
+        "operation",
+    ]
+)
+
+
+class FaultError(ValueError):
+    """A rule that cannot be used; the message says what is wrong with it."""
+
+
+@dataclass
+class Rule:
+    """One rule and what it has done so far."""
+
+    id: str
+    action: str
+    facts: dict[str, Any]
+    method: re.Pattern[str] | None
+    path: re.Pattern[str] | None
+    matched: int = 0
+    fired: int = 0
+    held: int = 0
+    release: asyncio.Event = field(default_factory=asyncio.Event)
+
+    def fires(self) -> bool:
+        """Count one match; whether the rule acts on it."""
+        self.matched += 1
+        limit = self.facts.get("times", 1)
+        if limit is not None and self.fired >= limit:
+            return False
+        nth, every = self.facts.get("nth"), self.facts.get("every")
+        if nth is not None and self.matched != nth:
+            return False
+        if every is not None and self.matched % every != 0:
+            return False
+        self.fired += 1
+        return True
+
+    def as_json(self) -> dict[str, Any]:
+        return {**self.facts, "id": self.id, "matched": self.matched, "fired": self.fired, "held": self.held}
+
+
+class Faults:
+    """All rules of the org, in the order in which they were added; the first that fires wins."""
+
+    def __init__(self) -> None:
+        self._rules: dict[str, Rule] = {}
+        self._number = 0
+
+    def add(self, facts: dict[str, Any]) -> Rule:
+        """Add a rule from its JSON.
+
+        Raises FaultError for an unknown key or action, or a pattern that is no regular expression.
+        """
+        if unknown := set(facts) - KEYS:
+            raise FaultError(f"unknown keys: {', '.join(sorted(unknown))}; known are {', '.join(sorted(KEYS))}")
+        action = facts.get("action")
+        if action not in CALL_ACTIONS | JOB_ACTIONS:
+            raise FaultError(f"action {action!r} is none of {', '.join(sorted(CALL_ACTIONS | JOB_ACTIONS))}")
+        if action == "status" and not isinstance(facts.get("status"), int):
+            raise FaultError("action status needs 'status', an HTTP status code")
+        for key in ("nth", "every", "times"):
+            if facts.get(key) is not None and (not isinstance(facts[key], int) or facts[key] < 1):
+                raise FaultError(f"{key} must be a whole number from 1")
+        self._number += 1
+        rule_id = str(facts.get("id") or f"rule-{self._number}")
+        try:
+            method = re.compile(facts["method"], re.IGNORECASE) if facts.get("method") else None
+            path = re.compile(facts["path"]) if facts.get("path") else None
+        except re.error as error:
+            raise FaultError(f"not a regular expression: {error}") from error
+        rule = Rule(rule_id, str(action), dict(facts), method, path)
+        self._rules[rule_id] = rule
+        return rule
+
+    def for_call(self, method: str, path: str) -> Rule | None:
+        """The rule that acts on this call, if any; every rule that matches counts it."""
+        chosen = None
+        for rule in self._rules.values():
+            if rule.action not in CALL_ACTIONS:
+                continue
+            if rule.method is not None and not rule.method.fullmatch(method):
+                continue
+            if rule.path is not None and not rule.path.search(path):
+                continue
+            if rule.fires() and chosen is None:
+                chosen = rule
+        return chosen
+
+    def for_job(self, object_name: str, operation: str) -> list[dict[str, Any]]:
+        """What shall happen to a bulk job that is being created."""
+        actions = []
+        for rule in list(self._rules.values()):
+            if rule.action not in JOB_ACTIONS:
+                continue
+            wanted_object, wanted_operation = rule.facts.get("object"), rule.facts.get("operation")
+            if wanted_object and wanted_object.lower() != object_name.lower():
+                continue
+            if wanted_operation and wanted_operation != operation:
+                continue
+            if rule.fires():
+                actions.append(rule.facts)
+        return actions
+
+    async def hold(self, rule: Rule) -> None:
+        """Wait until the rule is released or its seconds have passed."""
+        rule.held += 1
+        try:
+            await asyncio.wait_for(rule.release.wait(), rule.facts.get("seconds"))
+        except TimeoutError:
+            pass
+        finally:
+            rule.held -= 1
+
+    def release(self, rule_id: str | None = None) -> int:
+        """Let go of calls held by a rule, or by any; how many there were. Later calls of the rule are held anew."""
+        count = 0
+        for rule in self._rules.values():
+            if rule_id is None or rule.id == rule_id:
+                count += rule.held
+                rule.release.set()
+                rule.release = asyncio.Event()
+        return count
+
+    def remove(self, rule_id: str) -> bool:
+        """Forget a rule, letting go of what it holds; whether it was there."""
+        self.release(rule_id)
+        return self._rules.pop(rule_id, None) is not None
+
+    def clear(self) -> None:
+        self.release()
+        self._rules.clear()
+
+    def as_json(self) -> list[dict[str, Any]]:
+        return [rule.as_json() for rule in self._rules.values()]

@@ -1,0 +1,118 @@
+"""One practice org: its settings, records, sessions, jobs, faults and request log, shared by both listeners."""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import hmac
+import secrets
+import shutil
+import threading
+import time
+from collections import Counter, deque
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from sandbox.faults import Faults
+from sandbox.schema import Schema
+from sandbox.store import Store, id18, make_id
+
+FIRST_VERSION = 31
+LAST_VERSION = 67
+REQUEST_LOG = 2000
+
+
+@dataclass(frozen=True)
+class Settings:
+    """What the command line sets. Times are seconds."""
+
+    folder: Path
+    durable: bool = False
+    schema_files: tuple[Path, ...] = ()
+    org_id: str = "00D5s0000000001"
+    username: str = "admin@sandbox.example"
+    password: str = field(default="practice", repr=False)
+    security_token: str = field(default="TOKEN", repr=False)
+    client_id: str = "sandbox-client"
+    client_secret: str = field(default="sandbox-secret", repr=False)
+    daily_api_requests: int = 1_000_000
+    bulk_delay: float = 0.0
+    token_lifetime: float = 7200.0
+
+
+class Org:
+    """The state behind all requests."""
+
+    def __init__(self, settings: Settings) -> None:
+        self.settings = settings
+        self.schema = Schema(settings.schema_files)
+        self.store = Store(self.schema, settings.folder, durable=settings.durable)
+        self.org_id = id18(settings.org_id[:15])
+        self.user_id = make_id("005", 1)
+        self.faults = Faults()
+        self.log: deque[dict[str, Any]] = deque(maxlen=REQUEST_LOG)
+        self.call_counts: Counter[str] = Counter()
+        self.api_requests = 0
+        self.cursors: dict[str, dict[str, Any]] = {}
+        self.jobs: dict[str, Any] = {}
+        self.jobs_lock = threading.RLock()
+        self._sessions: dict[str, float] = {entry["token"]: entry["seen"] for entry in self.store.documents("token")}
+        self._seed()
+
+    @property
+    def job_folder(self) -> Path:
+        return self.settings.folder / "jobs"
+
+    def _seed(self) -> None:
+        """Create the records every org has (its organization, the user, a profile) unless they are there."""
+        if self.store.rows('SELECT 1 FROM "Organization" LIMIT 1'):
+            return
+        from sandbox.seed import plant
+
+        plant(self)
+
+    def reset(self) -> None:
+        """Empty the org: no records, jobs, faults or logs; tokens stay valid."""
+        with self.jobs_lock:
+            for job in self.jobs.values():
+                job.stop()
+            self.jobs.clear()
+        self.store.empty()
+        shutil.rmtree(self.job_folder, ignore_errors=True)
+        self.faults.clear()
+        self.log.clear()
+        self.call_counts.clear()
+        self.cursors.clear()
+        self.api_requests = 0
+        self._seed()
+
+    # Sessions
+
+    def open_session(self) -> str:
+        """A new access token: the 15-character org id, `!`, and an opaque part."""
+        token = f"{self.org_id[:15]}!AQ.{secrets.token_urlsafe(48).replace('-', '_')}"
+        now = time.time()
+        with self.store.writing() as cursor:
+            self.store.put_document(cursor, "token", token, {"token": token, "seen": now})
+        self._sessions[token] = now
+        return token
+
+    def session_is_live(self, token: str) -> bool:
+        """Whether the token is known and was used within its lifetime, which each use starts anew."""
+        seen = self._sessions.get(token)
+        if seen is None or time.time() - seen > self.settings.token_lifetime:
+            return False
+        self._sessions[token] = time.time()
+        return True
+
+    def kill_session(self, token: str) -> None:
+        """Make a token invalid for good."""
+        if self._sessions.pop(token, None) is not None:
+            with self.store.writing() as cursor:
+                self.store.delete_document(cursor, "token", token)
+
+    def sign(self, text: str) -> str:
+        """The `signature` of a token answer: base64 of HMAC-SHA256 with the client secret."""
+        digest = hmac.new(self.settings.client_secret.encode(), text.encode(), hashlib.sha256).digest()
+        return base64.b64encode(digest).decode()

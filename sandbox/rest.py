@@ -1,0 +1,374 @@
+"""Records by REST: create, read, update, delete, upsert by external id, and queries (REST API guide)."""
+
+from __future__ import annotations
+
+import secrets
+from decimal import Decimal
+from typing import Any
+
+import duckdb
+
+from sandbox import rules
+from sandbox.call import Answer, Call
+from sandbox.describe import find_object
+from sandbox.org import Org
+from sandbox.records import JSON_NULL, Write, apply_rows, outcomes, split_error
+from sandbox.rules import literal, name
+from sandbox.schema import Field, ObjectType
+from sandbox.soql import Query, compile_query
+from sandbox.store import id18, utc_now
+from sandbox.wire import SalesforceError, json_text, not_found
+
+DEFAULT_PAGE = 2000
+MIN_PAGE = 200
+MAX_CURSORS = 10
+NO_KEY = "Provided external ID field does not exist or is not accessible: {0}"
+
+
+# Writing
+
+
+def create(org: Org, call: Call) -> Answer:
+    """POST sobjects/X."""
+    target = find_object(org, call)
+    record = _fields_of(target, call.json_object())
+    made = write_records(org, target, "insert", [record])[0]
+    raise_row_error(made)
+    location = f"{call.data_url}/sobjects/{target.name}/{made['id']}"
+    return Answer(201, {"id": made["id"], "success": True, "errors": []}, {"Location": location})
+
+
+def create_by_id(org: Org, call: Call) -> Answer:
+    """POST sobjects/X/Id: an upsert on Id without a value, so always an insert."""
+    answer = create(org, call)
+    return Answer(201, {**answer.body, "created": True}, answer.headers)
+
+
+def update(org: Org, call: Call) -> Answer:
+    """PATCH sobjects/X/id."""
+    target = find_object(org, call)
+    record_id = _record_id(org, target, call.arguments["id"])
+    record = _fields_of(target, call.json_object())
+    raise_row_error(write_records(org, target, "update", [{**record, "Id": record_id}])[0])
+    return Answer(204)
+
+
+def delete(org: Org, call: Call) -> Answer:
+    """DELETE sobjects/X/id: into the recycle bin."""
+    target = find_object(org, call)
+    record_id = _record_id(org, target, call.arguments["id"])
+    raise_row_error(write_records(org, target, "delete", [{"Id": record_id}])[0])
+    return Answer(204)
+
+
+def upsert(org: Org, call: Call) -> Answer:
+    """PATCH sobjects/X/Field/value: 201 when it made a record, 200 (204 before v46) when it changed one, 300 when several match."""
+    target = find_object(org, call)
+    key = _key_field(target, call.arguments["field"])
+    if key.name == "Id":
+        call.arguments["id"] = call.arguments["value"]
+        return update(org, call)
+    record = _fields_of(target, call.json_object())
+    if key.name in record:
+        message = f"The {key.name} field should not be specified in the sobject data."
+        raise SalesforceError(400, "INVALID_FIELD", message, fields=[])
+    value = call.arguments["value"]
+    if len(found := _find_by_key(org, target, key, value)) > 1:
+        raise SalesforceError(300, "", "", body=[f"{call.data_url}/sobjects/{target.name}/{each}" for each in found])
+    if not found and call.query.get("updateOnly", "").lower() == "true":
+        raise not_found()
+    made = write_records(org, target, "upsert", [{**record, key.name: value}], key)[0]
+    raise_row_error(made)
+    body = {"id": made["id"], "success": True, "errors": []}
+    if call.version >= 46:
+        return Answer(201 if made["created"] else 200, {**body, "created": made["created"]})
+    return Answer(201, body) if made["created"] else Answer(204)
+
+
+def delete_by_key(org: Org, call: Call) -> Answer:
+    """DELETE sobjects/X/Field/value."""
+    target = find_object(org, call)
+    record_id = _only_record(org, call, target)
+    raise_row_error(write_records(org, target, "delete", [{"Id": record_id}])[0])
+    return Answer(204)
+
+
+def write_records(
+    org: Org, target: ObjectType, operation: str, records: list[dict[str, Any]], key: Field | None = None
+) -> list[dict[str, Any]]:
+    """Write a few records given by field name; one outcome each (id, created, error), in the same order."""
+    _check_operation(target, operation)
+    names = list(dict.fromkeys(field_name for record in records for field_name in record))
+    columns = [
+        (f"c{place}", field) for place, field_name in enumerate(names) if (field := target.field_named(field_name))
+    ]
+    write = Write(target, operation, columns, key, org.user_id, JSON_NULL, now=utc_now())
+    marks = "".join(f", CAST(${place + 1} AS VARCHAR) AS c{place}" for place in range(len(names)))
+    with org.store.writing() as cursor:
+        casts = "".join(f", c{place} VARCHAR" for place in range(len(names)))
+        cursor.execute(f"CREATE OR REPLACE TEMP TABLE given (n BIGINT{casts})")
+        for number, record in enumerate(records):
+            cells = [_cell(record[each]) if each in record else None for each in names]
+            cursor.execute(f"INSERT INTO given SELECT {number}{marks}", cells)
+        apply_rows(org.store, cursor, write, "SELECT * FROM given")
+        return outcomes(cursor)
+
+
+def _cell(value: Any) -> str:
+    text = json_text(value)
+    return JSON_NULL if text is None else text
+
+
+def _check_operation(target: ObjectType, operation: str) -> None:
+    facts = {"insert": "createable", "update": "updateable", "delete": "deletable", "upsert": "createable"}
+    if not target.facts.get(facts[operation], True):
+        message = f"entity type cannot be {operation.removesuffix('e') + 'ed' if operation != 'insert' else 'inserted'}: {target.name}"
+        raise SalesforceError(400, "CANNOT_INSERT_UPDATE_ACTIVATE_ENTITY", message, fields=[])
+
+
+def raise_row_error(outcome: dict[str, Any]) -> None:
+    """Turn the refusal of a single record into its HTTP answer."""
+    if outcome["error"] is None:
+        return
+    error = split_error(outcome["error"])
+    status = (
+        404 if error["code"] in ("ENTITY_IS_DELETED", "INVALID_CROSS_REFERENCE_KEY") and not error["fields"] else 400
+    )
+    raise SalesforceError(status, error["code"], error["message"], fields=error["fields"])
+
+
+def _fields_of(target: ObjectType, given: dict[str, Any]) -> dict[str, Any]:
+    """The record of a request body under its fields' proper names; refuses what is no field or of a wrong JSON type."""
+    record: dict[str, Any] = {}
+    for key, value in given.items():
+        if key == "attributes":
+            continue
+        found = target.field_named(key)
+        if found is None or found.type == "address":
+            message = f"No such column '{key}' on sobject of type {target.name}"
+            raise SalesforceError(400, "INVALID_FIELD", message, fields=None)
+        if found.name == "Id":
+            message = "The Id field should not be specified in the sobject data."
+            raise SalesforceError(400, "INVALID_FIELD", message, fields=["Id"])
+        _check_json_type(found, value)
+        record[found.name] = value
+    return record
+
+
+def _check_json_type(found: Field, value: Any) -> None:
+    """A JSON type the field cannot take fails the whole request. Numbers and booleans may come as text."""
+    if value is None or isinstance(value, str):
+        if isinstance(value, str) and (found.is_number or found.type == "boolean"):
+            _check_scalar_text(found, value)
+        return
+    kind = "boolean" if isinstance(value, bool) else "number" if isinstance(value, int | Decimal) else "other"
+    fits = {"boolean": found.type == "boolean", "number": found.is_number, "other": False}[kind]
+    if not fits:
+        names = {"boolean": "VALUE_" + str(value).upper(), "number": "VALUE_NUMBER", "other": "START_OBJECT"}
+        raise _json_type_error(found, names[kind], str(value))
+
+
+def _check_scalar_text(found: Field, text: str) -> None:
+    if found.type == "boolean":
+        fits = text.strip().lower() in ("true", "false")
+    else:
+        try:
+            fits = not text.strip() or Decimal(text.strip()).is_finite()
+        except ArithmeticError:
+            fits = False
+    if not fits:
+        raise _json_type_error(found, "VALUE_STRING", text)
+
+
+def _json_type_error(found: Field, token: str, text: str) -> SalesforceError:
+    kind = found.document["soapType"].partition(":")[2].replace("dateTime", "date")
+    message = f"Cannot deserialize instance of {kind} from {token} value {text} or request may be missing a required field at [line:1, column:1]"
+    return SalesforceError(400, "JSON_PARSER_ERROR", message)
+
+
+# Finding
+
+
+def _record_id(org: Org, target: ObjectType, given: str) -> str:
+    """The 18-character id of a path; what is no id of the object is read as an external id field, as Salesforce does."""
+    if len(given) not in (15, 18) or not given.isalnum() or not given.isascii() or given[:3] != target.key_prefix:
+        raise not_found(NO_KEY.format(given))
+    return id18(given[:15])
+
+
+def _key_field(target: ObjectType, given: str) -> Field:
+    found = target.field_named(given)
+    if found is None or not (found.flag("externalId") or found.flag("idLookup")):
+        raise not_found(NO_KEY.format(given))
+    return found
+
+
+def _find_by_key(org: Org, target: ObjectType, key: Field, value: str) -> list[str]:
+    """Ids of the live records with a key value, in order."""
+    text = rules.cell_text("given", JSON_NULL)
+    typed = rules.typed_value(key, "t")
+    given = rules.key_form(key, "v")
+    stored = rules.key_form(key, name(key.name))
+    found = org.store.rows(
+        f"WITH g AS (SELECT {typed} AS v FROM (SELECT {text} AS t FROM (SELECT CAST(? AS VARCHAR) AS given)))"
+        f" SELECT Id FROM {name(target.name)} WHERE NOT IsDeleted AND {stored} = (SELECT {given} FROM g) ORDER BY Id",
+        [value],
+    )
+    return [row[0] for row in found]
+
+
+def _only_record(org: Org, call: Call, target: ObjectType) -> str:
+    key = _key_field(target, call.arguments["field"])
+    found = _find_by_key(org, target, key, call.arguments["value"])
+    if not found:
+        raise not_found()
+    if len(found) > 1:
+        raise SalesforceError(300, "", "", body=[f"{call.data_url}/sobjects/{target.name}/{each}" for each in found])
+    return found[0]
+
+
+# Reading
+
+
+def retrieve(org: Org, call: Call) -> Answer:
+    """GET sobjects/X/id[?fields=A,B]."""
+    target = find_object(org, call)
+    return _one_record(org, call, target, _record_id(org, target, call.arguments["id"]))
+
+
+def retrieve_by_key(org: Org, call: Call) -> Answer:
+    """GET sobjects/X/Field/value."""
+    target = find_object(org, call)
+    return _one_record(org, call, target, _only_record(org, call, target))
+
+
+def _one_record(org: Org, call: Call, target: ObjectType, record_id: str) -> Answer:
+    fields = list(target.fields.values())
+    if wanted := call.query.get("fields"):
+        fields = []
+        for each in wanted.split(","):
+            found = target.field_named(each.strip())
+            if found is None:
+                raise SalesforceError(400, "INVALID_FIELD", f"No such column '{each}' on sobject of type {target.name}")
+            fields.append(found)
+        if not any(each.name == "Id" for each in fields):
+            fields.append(target.fields["id"])
+    columns = ", ".join(name(each.name) for each in fields)
+    source = f"FROM {name('v_' + target.name)} WHERE Id = {literal(record_id)}"
+    found_rows = org.store.rows(f"SELECT IsDeleted, {columns} {source}")
+    if not found_rows:
+        raise not_found()
+    if found_rows[0][0]:
+        raise SalesforceError(404, "ENTITY_IS_DELETED", "entity is deleted", fields=[])
+    return Answer(200, record_json(call, target, fields, found_rows[0][1:], record_id))
+
+
+def record_json(
+    call: Call, target: ObjectType, fields: list[Field], row: tuple[Any, ...], record_id: str | None
+) -> dict[str, Any]:
+    """A record as REST prints it: attributes first, then the fields in order."""
+    attributes = {"type": target.name}
+    if record_id:
+        attributes["url"] = f"{call.data_url}/sobjects/{target.name}/{record_id}"
+    values = {each.name: _shown(each, value) for each, value in zip(fields, row, strict=True)}
+    return {"attributes": attributes, **values}
+
+
+def _shown(field: Field, value: Any) -> Any:
+    if field.type in ("int", "long") and isinstance(value, Decimal):
+        return int(value)
+    return value
+
+
+# Queries
+
+
+def query(org: Org, call: Call) -> Answer:
+    """GET query?q=."""
+    return _query(org, call, deleted_too=False)
+
+
+def query_all(org: Org, call: Call) -> Answer:
+    """GET queryAll?q=: records in the recycle bin too."""
+    return _query(org, call, deleted_too=True)
+
+
+def _query(org: Org, call: Call, *, deleted_too: bool) -> Answer:
+    text = call.query.get("q")
+    if text is None:
+        raise SalesforceError(400, "MALFORMED_QUERY", "A query string has to be specified")
+    compiled = compile_query(org.schema, text, deleted_too=deleted_too)
+    with org.store.reading() as cursor:
+        if compiled.counts_all:
+            return Answer(200, {"totalSize": _count(cursor, compiled), "done": True, "records": []})
+        if compiled.count_column:
+            column = name(compiled.count_column.name)
+            found = cursor.execute(compiled.sql(f"count({column})")).fetchone()
+            record = {"attributes": {"type": "AggregateResult"}, compiled.count_label: found[0] if found else 0}
+            return Answer(200, {"totalSize": 1, "done": True, "records": [record]})
+        return _first_page(org, call, cursor, compiled)
+
+
+def _count(cursor: duckdb.DuckDBPyConnection, compiled: Query) -> int:
+    found = cursor.execute(f"SELECT count(*) FROM ({compiled.sql('Id')})").fetchone()
+    return int(found[0]) if found else 0
+
+
+def _page_size(call: Call) -> int:
+    options = call.headers.get("sforce-query-options", "")
+    for part in options.split(","):
+        key, _, value = part.partition("=")
+        if key.strip().lower() == "batchsize" and value.strip().isdigit():
+            return min(max(int(value), MIN_PAGE), DEFAULT_PAGE)
+    return DEFAULT_PAGE
+
+
+def _first_page(org: Org, call: Call, cursor: duckdb.DuckDBPyConnection, compiled: Query) -> Answer:
+    columns = ", ".join(["Id", *(name(each.name) for each in compiled.fields)])
+    size = _page_size(call)
+    rows = cursor.execute(compiled.sql(columns)).fetchmany(size + 1)
+    records = [record_json(call, compiled.object, compiled.fields, row[1:], row[0]) for row in rows[:size]]
+    if len(rows) <= size:
+        return Answer(200, {"totalSize": len(rows), "done": True, "records": records})
+    locator = _open_cursor(org, compiled, columns, size)
+    held = org.cursors[locator]
+    return Answer(200, _page_json(call, locator, held, 0))
+
+
+def _open_cursor(org: Org, compiled: Query, columns: str, size: int) -> str:
+    """Keep the result of a long query for its later pages."""
+    locator = id18("01g" + secrets.token_hex(6))
+    table = f"_cursor_{locator}"
+    with org.store.writing() as cursor:
+        cursor.execute(f"CREATE TABLE {name(table)} AS {compiled.sql(columns)}")
+        found = cursor.execute(f"SELECT count(*) FROM {name(table)}").fetchone()
+        for old in list(org.cursors)[: max(0, len(org.cursors) + 1 - MAX_CURSORS)]:
+            cursor.execute(f"DROP TABLE IF EXISTS {name('_cursor_' + old)}")
+            org.cursors.pop(old, None)
+    total = int(found[0]) if found else 0
+    org.cursors[locator] = {"table": table, "query": compiled, "total": total, "size": size, "org": org}
+    return locator
+
+
+def _page_json(call: Call, locator: str, held: dict[str, Any], start: int) -> dict[str, Any]:
+    compiled: Query = held["query"]
+    org: Org = held["org"]
+    end = start + held["size"]
+    rows = org.store.rows(
+        f"SELECT * FROM {name(held['table'])} WHERE rowid >= {start} AND rowid < {end} ORDER BY rowid"
+    )
+    done = end >= held["total"]
+    answer: dict[str, Any] = {"totalSize": held["total"], "done": done}
+    if not done:
+        answer["nextRecordsUrl"] = f"{call.data_url}/query/{locator}-{end}"
+    answer["records"] = [record_json(call, compiled.object, compiled.fields, row[1:], row[0]) for row in rows]
+    return answer
+
+
+def query_more(org: Org, call: Call) -> Answer:
+    """GET query/locator-offset: a later page."""
+    locator, _, offset = call.arguments["locator"].rpartition("-")
+    held = org.cursors.get(locator)
+    if held is None or not offset.isdigit() or int(offset) >= held["total"]:
+        raise SalesforceError(400, "INVALID_QUERY_LOCATOR", "invalid query locator")
+    return Answer(200, _page_json(call, locator, held, int(offset)))
