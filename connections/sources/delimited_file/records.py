@@ -26,7 +26,8 @@ class RecordCutter:
         self._delimiter = delimiter.encode()
         self._quote = quote.encode()
         self._name = name
-        self._lines = 0
+        self._line_feeds = 0
+        self._returns = 0
         self._unquoted = re.compile(rb"[^%b\r\n]*+" % d)
         if quote:
             # A quoted cell opens at the start of a cell and closes at the end of one; two quotes inside are one.
@@ -99,10 +100,13 @@ class RecordCutter:
             position = end
 
     def _count_lines(self, text: bytes) -> None:
-        self._lines += max(text.count(b"\n"), text.count(b"\r"))
+        self._line_feeds += text.count(b"\n")
+        self._returns += text.count(b"\r")
 
     def _error(self, what: str) -> PermanentSourceError:
+        # Lines end in LF, CR or both: whichever there are more of has ended every line.
+        line = max(self._line_feeds, self._returns) + 1
         return PermanentSourceError(
-            f"{self._name}, line {self._lines + 1}: {what}. Inside a quoted cell a quote must be doubled; correct the "
+            f"{self._name}, line {line}: {what}. Inside a quoted cell a quote must be doubled; correct the "
             "line, or change the quote character of the connection (blank for none)."
         )

@@ -146,7 +146,8 @@ def _kill_when_running(connection: psycopg.Connection[Any], marker: str, functio
     for _ in range(200):
         found = connection.execute(
             sql.SQL(
-                "SELECT {}(pid) FROM pg_stat_activity WHERE query LIKE {} AND pid <> pg_backend_pid() AND state = 'active'"
+                "SELECT {}(pid) FROM pg_stat_activity "
+                "WHERE query LIKE {} AND pid <> pg_backend_pid() AND state = 'active'"
             ).format(sql.SQL(function), sql.Literal(f"COPY%{marker}%"))  # type: ignore[arg-type]
         ).fetchall()
         if found:

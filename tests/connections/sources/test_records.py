@@ -36,9 +36,13 @@ def parsed(text: bytes, size: int) -> list[list[str]]:
 def test_a_written_table_is_read_back_cell_by_cell(
     table: list[list[str]], size: int, ending: str, all_quoted: bool
 ) -> None:
-    file = io.StringIO()
-    csv.writer(file, lineterminator=ending, quoting=csv.QUOTE_ALL if all_quoted else csv.QUOTE_MINIMAL).writerows(table)
-    assert parsed(file.getvalue().encode(), size) == table
+
+    def written(cell: str) -> str:
+        quoted = all_quoted or any(character in cell for character in ',"\r\n')
+        return '"' + cell.replace('"', '""') + '"' if quoted else cell
+
+    text = "".join(",".join(map(written, row)) + ending for row in table)
+    assert parsed(text.encode(), size) == table
 
 
 @settings(max_examples=500, deadline=None)
