@@ -27,3 +27,10 @@ def salesforce_session(connection: Connection) -> SalesforceSession:
                 _sessions.pop(next(iter(_sessions))).close()
             _sessions[key] = kinds.open_salesforce(connection)
         return _sessions[key]
+
+
+def forget_all() -> None:
+    """Close every session of this process; the next call logs in anew."""
+    with _lock:
+        while _sessions:
+            _sessions.popitem()[1].close()

@@ -16,7 +16,7 @@ from jobs import files
 from jobs.errors import Misconfigured, NotYet
 from jobs.leases import Lease
 from jobs.models import Job
-from syncs.engine import compare
+from syncs.engine import existing as keys_in_salesforce
 from syncs.engine.workspace import Workspace
 from syncs.spec import SyncSpec
 
@@ -71,15 +71,16 @@ def _ask_in_bulk(job: Job, lease: Lease, workspace: Workspace, spec: SyncSpec) -
     if state.state != "JobComplete":
         raise Misconfigured(f"Salesforce did not answer the query for the keys of {spec.object}: {state.error_message}")
     folder = files.attempt_folder(job, "existing")
-    pages, locator = [], None
+    pages: list[Path] = []
+    locator = None
     while True:
         lease.check()
-        page, locator = bulk.download_query(session, asked["id"], folder, locator)
+        page, locator = bulk.download_query(session, asked["id"], folder / f"page-{len(pages)}.csv", locator)
         pages.append(page)
         if locator is None:
             break
     path = folder / "existing.parquet"
-    count = compare.existing_from_csv(workspace, spec.key_field, pages, path)
+    count = keys_in_salesforce.from_query_pages(workspace, pages, path)
     return {"path": str(path), "count": count}
 
 

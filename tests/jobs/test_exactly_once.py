@@ -1,0 +1,195 @@
+"""Whatever happens to a job, Salesforce holds every row exactly once, and the counts say so.
+
+50,000 rows in batches of 5,000: inserts without a key, some rows identical; and inserts and upserts with a key.
+"""
+
+from __future__ import annotations
+
+import time
+from collections import Counter
+
+import pytest
+
+from jobs.models import Batch, BatchState, Job, Status
+from jobs.start import cancel_job, start_job
+from tests.jobs.scenario import make_people_sync, people, run, write_csv
+from tests.workers import Worker, wait_for, wait_for_end
+
+pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.slow]
+
+ROWS, BATCH_ROWS = 50_000, 5_000
+
+# Every call of the ledger, as the sandbox's fault rules name them.
+CALLS = {
+    "create": {"method": "POST", "path": "/jobs/ingest/?$"},
+    "upload": {"method": "PUT", "path": "/batches/?$"},
+    "close": {"method": "PATCH", "path": "/jobs/ingest/[^/]+/?$"},
+    "poll": {"method": "GET", "path": "/jobs/ingest/[^/]+/?$"},
+    "successes": {"method": "GET", "path": "/successfulResults/?$"},
+    "failures": {"method": "GET", "path": "/failedResults/?$"},
+    "unprocessed": {"method": "GET", "path": "/unprocessedrecords/?$"},
+}
+ARROWS = [{**call, "action": action} for call in CALLS.values() for action in ("hold_before", "hold_after")]
+
+
+class Scenario:
+    """A sync, the rows it is to bring to Salesforce, and what is true when it has."""
+
+    def __init__(self, sandbox, org, kind: str) -> None:
+        self.sandbox, self.org, self.kind = sandbox, org, kind
+        keyless = kind == "keyless"
+        self.rows = people(ROWS, identical_every=25 if keyless else 0)
+        settings = {"keyless": {"key_field": "", "mode": "insert", "compare": "nothing"}, "insert": {"mode": "insert"}}
+        self.sync = make_people_sync(sandbox, batch_rows=BATCH_ROWS, **settings.get(kind, {}))
+        if kind == "upsert":
+            # Half of the rows are known already, and have changed since.
+            write_csv(self.sync.organization, "people.csv", people(ROWS // 2, title="Before"))
+            assert run(self.sync).status == Status.SUCCEEDED
+        write_csv(self.sync.organization, "people.csv", self.rows)
+
+    def records(self) -> Counter:
+        fields = ["LastName", "FirstName", "Title"] + ([] if self.kind == "keyless" else ["External_Id__c"])
+        found = self.org.query(f"SELECT {', '.join(fields)} FROM Contact")
+        return Counter(tuple(record[field] for field in fields) for record in found)
+
+    def wanted(self) -> Counter:
+        key = slice(0, 0) if self.kind == "keyless" else slice(0, 1)
+        return Counter((last, first, title, *row[key]) for row in self.rows[1:] for _, last, first, title in [row])
+
+    def check_all_there(self, job: Job) -> None:
+        assert job.status == Status.SUCCEEDED, (job.reason, job.counts)
+        assert self.records() == self.wanted()
+        known = ROWS // 2 if self.kind == "upsert" else 0
+        assert job.counts["read"] == ROWS
+        # An upsert whose first attempt had its effect counts as what Salesforce says it was.
+        assert job.counts["inserted"] + job.counts["updated"] == ROWS
+        assert job.counts["updated"] == known
+        self.check_next_job_sends_nothing()
+
+    def check_next_job_sends_nothing(self) -> None:
+        if self.kind != "keyless":
+            again = run(self.sync)
+            assert again.status == Status.SUCCEEDED
+            sent = {name: again.counts[name] for name in ("inserted", "updated", "failed")}
+            assert (sent, again.counts["unchanged"]) == ({"inserted": 0, "updated": 0, "failed": 0}, ROWS)
+
+
+KINDS = ["keyless", "insert", "upsert"]
+
+
+@pytest.fixture(params=KINDS)
+def scenario(request, sandbox, org):
+    return Scenario(sandbox, org, request.param)
+
+
+@pytest.fixture
+def worker():
+    started = []
+
+    def start(**options):
+        started.append(Worker(**options))
+        return started[-1]
+
+    yield start
+    for one in started:
+        one.stop()
+
+
+def held(sandbox, rule_id):
+    """Whether the rule holds a call right now."""
+    return any(rule["id"] == rule_id and rule["held"] for rule in sandbox.fault_rules())
+
+
+def test_a_worker_killed_at_each_arrow_of_the_ledger_loses_and_doubles_nothing(scenario, sandbox, worker):
+    victim = worker()
+    job = start_job(scenario.sync)
+    kills = 0
+    for arrow in ARROWS:
+        (rule,) = sandbox.faults({**arrow, "nth": 1, "seconds": 120})[-1:]
+        wait_for(lambda rule=rule: held(sandbox, rule["id"]) or not alive(job), f"a call held at {arrow}")
+        if not alive(job):
+            break
+        victim.kill()
+        kills += 1
+        sandbox.release(rule["id"])
+        victim.start()
+    while alive(job) and kills < 20:
+        time.sleep(0.7)
+        victim.kill()
+        kills += 1
+        victim.start()
+    assert kills >= len(ARROWS)
+    scenario.check_all_there(wait_for_end(job))
+
+
+def alive(job):
+    return Job.all_objects.get(pk=job.pk).is_live
+
+
+def test_a_worker_that_was_stopped_past_its_lease_and_continued_does_no_harm(scenario, sandbox, worker):
+    slow = worker()
+    job = start_job(scenario.sync)
+    for call in ("create", "upload", "close"):
+        (rule,) = sandbox.faults({**CALLS[call], "nth": 1, "action": "hold_before", "seconds": 120})[-1:]
+        wait_for(lambda rule=rule: held(sandbox, rule["id"]), f"a held {call}")
+        slow.freeze()
+        other = worker()
+        attempts = {batch.pk: batch.token for batch in Batch.all_objects.filter(job=job).exclude(token="")}
+        wait_for(
+            lambda attempts=attempts: any(
+                batch.token != attempts.get(batch.pk, batch.token) or batch.state == BatchState.DONE
+                for batch in Batch.all_objects.filter(pk__in=attempts)
+            ),
+            "another worker to take over",
+        )
+        slow.thaw()
+        sandbox.release(rule["id"])
+        slow = other
+    scenario.check_all_there(wait_for_end(job))
+
+
+def test_each_answer_lost_after_its_effect_loses_and_doubles_nothing(scenario, sandbox, settings):
+    settings.SFSYNC_RETRY_SECONDS = 0.05
+    sandbox.faults(*({**call, "nth": 2, "action": "lose_answer"} for call in CALLS.values()))
+    job = run(scenario.sync)
+    assert all(rule["fired"] == 1 for rule in sandbox.fault_rules())
+    scenario.check_all_there(job)
+
+
+def test_an_upload_cut_halfway_is_made_anew(scenario, sandbox, settings):
+    settings.SFSYNC_RETRY_SECONDS = 0.05
+    sandbox.faults({**CALLS["upload"], "nth": 2, "action": "cut", "after_bytes": 60_000})
+    scenario.check_all_there(run(scenario.sync))
+
+
+@pytest.mark.parametrize(
+    "fault", [{"action": "fail_job", "message": "InternalServerError : try later"}, {"action": "abort_job"}]
+)
+@pytest.mark.parametrize("after_rows", [0, 2_000])
+def test_a_salesforce_job_that_ends_early_leaves_nothing_out(scenario, sandbox, fault, after_rows, settings):
+    settings.SFSYNC_RETRY_SECONDS = 0.05
+    sandbox.faults({**fault, "nth": 3, "after_rows": after_rows})
+    job = run(scenario.sync)
+    assert Batch.all_objects.filter(job=job, attempt=2).count() == 1
+    scenario.check_all_there(job)
+
+
+def test_a_cancelled_job_keeps_what_was_confirmed_and_the_next_one_sends_the_rest(scenario, sandbox, worker):
+    worker(concurrency=2, SFSYNC_BATCHES_AT_ONCE="2")
+    job = start_job(scenario.sync)
+    wait_for(lambda: Batch.all_objects.filter(job=job, state=BatchState.DONE).count() >= 3, "some batches to end")
+    job.refresh_from_db()
+    cancel_job(job, by="test")
+    job = wait_for_end(job)
+    assert job.status == Status.CANCELLED
+    confirmed = job.counts["inserted"] + job.counts["updated"]
+    assert 3 * BATCH_ROWS <= confirmed < ROWS
+    assert confirmed + job.counts["not_sent"] == ROWS == job.counts["read"]
+    if scenario.kind == "keyless":
+        assert sum(scenario.records().values()) == confirmed
+        return
+    rest = run(scenario.sync)
+    assert rest.status == Status.SUCCEEDED
+    assert rest.counts["inserted"] + rest.counts["updated"] == ROWS - confirmed
+    assert rest.counts["unchanged"] == confirmed
+    assert scenario.records() == scenario.wanted()
