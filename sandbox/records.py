@@ -223,9 +223,9 @@ def _give_ids(store: Store, cursor: duckdb.DuckDBPyConnection, write: Write) -> 
         return
     first = store.reserve(cursor, write.object.name, count)
     cursor.execute(
-        f"UPDATE outcome SET id = e.id FROM (SELECT n, sf_id18(sf_id15({literal(write.object.key_prefix)},"
-        f" {first} + row_number() OVER (ORDER BY n) - 1)) AS id FROM outcome WHERE created AND error IS NULL) e"
-        " WHERE e.n = outcome.n"
+        f"UPDATE outcome SET id = e.id FROM (SELECT n, sf_id18(id15) AS id FROM (SELECT n,"
+        f" sf_id15({literal(write.object.key_prefix)}, {first} + row_number() OVER (ORDER BY n) - 1) AS id15"
+        f" FROM outcome WHERE created AND error IS NULL)) e WHERE e.n = outcome.n"
     )
 
 

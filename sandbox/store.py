@@ -24,17 +24,12 @@ CHECK_LETTERS = "ABCDEFGHIJKLMNOPQRSTUVWXYZ012345"
 POD = "5s0"
 MEMORY_LIMIT = "450MB"
 
-# Maps a character to 1 when it is an upper-case letter, for the checksum of ids.
-_TO_BITS = f"{literal(BASE62)}, {literal(''.join('1' if c.isupper() else '0' for c in BASE62))}"
-
 _MACROS = f"""
 CREATE OR REPLACE MACRO base62(n) AS {literal(BASE62)}[(n % 62) + 1];
-CREATE OR REPLACE MACRO check_letter(bits) AS {literal(CHECK_LETTERS)}[1
-    + (bits[1] = '1')::INT + 2 * (bits[2] = '1')::INT + 4 * (bits[3] = '1')::INT
-    + 8 * (bits[4] = '1')::INT + 16 * (bits[5] = '1')::INT];
-CREATE OR REPLACE MACRO sf_check(bits) AS
-    check_letter(bits[1:5]) || check_letter(bits[6:10]) || check_letter(bits[11:15]);
-CREATE OR REPLACE MACRO sf_id18(id15) AS id15 || sf_check(translate(id15, {_TO_BITS}));
+CREATE OR REPLACE MACRO is_upper(letter) AS (letter >= 'A' AND letter <= 'Z')::INT;
+CREATE OR REPLACE MACRO check_letter(id, p) AS {literal(CHECK_LETTERS)}[1 + is_upper(id[p]) + 2 * is_upper(id[p + 1])
+    + 4 * is_upper(id[p + 2]) + 8 * is_upper(id[p + 3]) + 16 * is_upper(id[p + 4])];
+CREATE OR REPLACE MACRO sf_id18(id15) AS id15 || check_letter(id15, 1) || check_letter(id15, 6) || check_letter(id15, 11);
 CREATE OR REPLACE MACRO sf_id15(prefix, n) AS prefix || {literal(POD)}
     || base62(n // {62**8}) || base62(n // {62**7}) || base62(n // {62**6}) || base62(n // {62**5})
     || base62(n // {62**4}) || base62(n // {62**3}) || base62(n // {62**2}) || base62(n // 62) || base62(n);
