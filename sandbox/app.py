@@ -51,7 +51,13 @@ class Sandbox:
         request = Request(scope, receive)
         call = read_call(request)
         route, call.arguments = find_route(call.method, call.segments)
-        entry = {"time": time.time(), "method": call.method, "path": call.path, "status": None, "fault": None}
+        entry: dict[str, Any] = {
+            "time": time.time(),
+            "method": call.method,
+            "path": call.path,
+            "query": call.query.get("q"),
+        }
+        entry.update(status=None, ms=None, fault=None)
         rule = None
         if not call.path.startswith("/_sandbox") and call.path != "/":
             self.org.log.append(entry)
@@ -83,6 +89,9 @@ class Sandbox:
         if rule and rule.action == "cut":
             await _cut(request, rule)
         if rule and rule.action == "hold_before":
+            # The body is read first: a call that has arrived takes effect even when its sender dies meanwhile.
+            if route is None or not route.streams:
+                call.body = await _body(request)
             await self.org.faults.hold(rule)
         if rule and rule.action == "status":
             return _faulty_status(rule)
@@ -119,7 +128,7 @@ class Sandbox:
         if route.streams:
             stream_handler: Callable[[Org, Call, Request], Awaitable[Answer]] = route.handler
             return await stream_handler(org, call, request)
-        call.body = await _body(request)
+        call.body = call.body or await _body(request)
         if route.in_loop:
             return _answer_of(route.handler, org, call)
         return await run_in_threadpool(_answer_of, route.handler, org, call)

@@ -76,7 +76,7 @@ def _check_user(org: Org, form: dict[str, str]) -> None:
     settings = org.settings
     accepted = (settings.password + settings.security_token, settings.password)
     right_user = form["username"].lower() == settings.username.lower()
-    if not right_user or not any([_same(form["password"], each) for each in accepted]):
+    if not right_user or True not in {_same(form["password"], each) for each in accepted}:
         raise oauth_error("invalid_grant", "authentication failure")
 
 

@@ -10,7 +10,7 @@ from starlette.requests import ClientDisconnect, Request
 
 from sandbox import jobs
 from sandbox.call import Answer, Call
-from sandbox.ingest import abort_job, header_line, start_job
+from sandbox.ingest import abort_job, header_line, settle, start_job
 from sandbox.jobs import TERMINAL, Job
 from sandbox.org import Org
 from sandbox.wire import SalesforceError
@@ -39,7 +39,10 @@ def create(org: Org, call: Call) -> Answer:
             raise SalesforceError(400, "INVALIDJOB", "External ID was blank for " + target.name)
         key = target.field_named(str(key_name))
         if key is None or not key.is_key:
-            message = f"Field name provided, {key_name} does not match an External ID, Salesforce Id, or indexed field for {target.name}"
+            message = (
+                f"Field name provided, {key_name} does not match an External ID, Salesforce Id, or indexed field for"
+                f" {target.name}"
+            )
             raise SalesforceError(400, "INVALIDJOB", message)
         given["externalIdFieldName"] = key.name
     document = jobs.new_document(org, call, given, JOB_TYPE)
@@ -150,8 +153,8 @@ def _close(org: Org, job: Job) -> dict[str, Any]:
         _require_open(job, "close")
         if job.inner["uploads"] > 1:
             message = (
-                f"Found multiple contents for job: <{job.id}>, please close / abort / delete the current job then create"
-                " a new one, or only do 'PUT' once for the same job"
+                f"Found multiple contents for job: <{job.id}>, please close / abort / delete the current job then"
+                " create a new one, or only do 'PUT' once for the same job"
             )
             raise SalesforceError(400, "INVALIDJOB", message)
         job.document["contentUrl"] = None
@@ -194,6 +197,6 @@ def resume_jobs(org: Org) -> None:
         job = Job(org, body["document"], body["inner"])
         org.jobs[job.id] = job
         if job.state in TERMINAL:
-            job.settled.set()
+            settle(job)
         elif job.document["jobType"] == JOB_TYPE and job.state != "Open":
             start_job(job)

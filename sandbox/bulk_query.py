@@ -60,7 +60,8 @@ def _process(job: Job, compiled: Query) -> None:
     job.stopped.wait(float(slow[0]) if slow else job.org.settings.bulk_delay)
     if job.stopped.is_set():
         return
-    state, facts = "JobComplete", {}
+    state = "JobComplete"
+    facts: dict[str, Any] = {}
     try:
         columns = ", ".join(f"{csv_text(each)} AS c{place}" for place, each in enumerate(compiled.fields))
         with job.org.store.reading() as cursor:
@@ -166,8 +167,8 @@ def _page(job: Job, start: int, end: int) -> Iterator[bytes]:
         if end > start:
             with job.org.store.reading() as cursor:
                 cursor.execute(
-                    f"COPY (SELECT {columns} FROM {_read(job)} WHERE file_row_number >= {start} AND file_row_number < {end}"
-                    f" ORDER BY file_row_number) TO {literal(str(file))}"
+                    f"COPY (SELECT {columns} FROM {_read(job)} WHERE file_row_number >= {start}"
+                    f" AND file_row_number < {end} ORDER BY file_row_number) TO {literal(str(file))}"
                     f" (FORMAT csv, HEADER false, FORCE_QUOTE *, DELIM {literal(job.delimiter)})"
                 )
         yield from jobs.file_chunks([file] if file.exists() else [], head.encode(), job.document["lineEnding"])

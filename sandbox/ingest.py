@@ -1,7 +1,7 @@
 """What happens to an ingest job after its upload is closed: parse, write batch by batch, keep the results.
 
-A job's rows are staged as text, then written 10,000 at a time (ten batches in one step while nothing asks the job to be
-slow or to stop half-way), each step in one transaction with the job's own progress. Results are CSV files per step.
+A job's rows are staged as text, then written 10,000 at a time (five batches in one step while nothing asks the job to
+be slow or to stop half-way), each step in one transaction with the job's own progress. Results are CSV files per step.
 """
 
 from __future__ import annotations
@@ -27,7 +27,8 @@ from sandbox.wire import SalesforceError
 log = logging.getLogger("sandbox.ingest")
 
 BATCH = 10_000
-STEP = 10 * BATCH
+STEP = 5 * BATCH
+YIELD = 0.005
 MAX_HEADER = 32_000
 MAX_CELL = 10_000_000
 # Parsing takes memory by the size of the upload, so one job parses at a time.
@@ -78,6 +79,15 @@ def _column_order(job: Job) -> list[int]:
     return [*range(turn, count), *range(turn)]
 
 
+def settle(job: Job) -> None:
+    """Bring the files of an ended job in order, where an earlier process ended before it could."""
+    with job.org.jobs_lock:
+        if _is_staged(job):
+            _keep_unprocessed(job)
+        _drop_stage(job)
+        job.settled.set()
+
+
 def _process(job: Job) -> None:
     started = time.monotonic()
     try:
@@ -85,9 +95,8 @@ def _process(job: Job) -> None:
     except InvalidBatch as refusal:
         _end(job, "Failed", str(refusal), started)
     except Exception as error:
-        if job.org.jobs.get(job.id) is not job:
-            return
-        log.exception("job %s broke", job.id)
+        if job.org.jobs.get(job.id) is job:
+            log.exception("job %s broke", job.id)
         _end(job, "Failed", f"InternalServerError : {error}", started)
     else:
         _end(job, "JobComplete", None, started)
@@ -96,18 +105,22 @@ def _process(job: Job) -> None:
 def _end(job: Job, state: str, message: str | None, started: float) -> None:
     """Bring the job to its end, write what is unprocessed, and drop the staged rows."""
     with job.org.jobs_lock:
-        if job.org.jobs.get(job.id) is not job:
-            return
-        if not job.settled.is_set():
-            _keep_unprocessed(job)
-        if job.state not in TERMINAL:
-            spent = round((time.monotonic() - started) * 1000)
-            times = {"totalProcessingTime": spent, "apiActiveProcessingTime": spent}
-            job.move(state, errorMessage=message, **times)
-        with job.org.store.writing() as cursor:
-            cursor.execute(f"DROP TABLE IF EXISTS {_stage(job)}")
-        (job.folder / "upload.csv").unlink(missing_ok=True)
+        if job.org.jobs.get(job.id) is job:
+            if not job.settled.is_set():
+                _keep_unprocessed(job)
+            if job.state not in TERMINAL:
+                spent = round((time.monotonic() - started) * 1000)
+                times = {"totalProcessingTime": spent, "apiActiveProcessingTime": spent}
+                job.move(state, errorMessage=message, **times)
+        _drop_stage(job)
         job.settled.set()
+
+
+def _drop_stage(job: Job) -> None:
+    with job.org.store.writing() as cursor:
+        cursor.execute(f"DROP TABLE IF EXISTS {_stage(job)}")
+        cursor.execute(f"DROP TABLE IF EXISTS {name(f'_stage_{job.id}_keys')}")
+    (job.folder / "upload.csv").unlink(missing_ok=True)
 
 
 def _stage(job: Job) -> str:
@@ -115,36 +128,36 @@ def _stage(job: Job) -> str:
 
 
 def _run(job: Job) -> None:
+    """Parse and write; returns early when the job was aborted meanwhile."""
     seconds = _seconds(job)
     job.stopped.wait(min(seconds * 0.2, 5.0))
-    if job.stopped.is_set():
-        return
     with job.org.jobs_lock:
-        if job.state != "UploadComplete" and job.state != "InProgress":
+        if job.stopped.is_set() or job.state not in ("UploadComplete", "InProgress"):
             return
         job.move("InProgress")
     if not _is_staged(job):
         _parse(job)
-    total = job.inner["total"]
+    total = int(job.inner["total"])
     write, source_columns = _prepare(job)
-    stop_at, message = _planned_stop(job, total)
+    trouble = _planned_trouble(job, total)
+    stop_at = int(trouble.get("after_rows", 0)) if trouble else total
     step = BATCH if seconds or job.inner["actions"] else STEP
-    steps = max(1, -(-total // step))
-    while (done := job.inner["done"]) < min(total, stop_at):
-        job.stopped.wait(seconds * 0.8 / steps)
+    pause = seconds * 0.8 / max(1, -(-total // step)) or YIELD
+    if not total:
+        job.stopped.wait(pause)
+    while (done := int(job.inner["done"])) < stop_at:
+        # Between two steps others get at the lock, and an abort is noticed.
+        job.stopped.wait(pause)
         with job.org.jobs_lock:
             if job.state != "InProgress" or job.stopped.is_set():
                 return
-            _write_step(job, write, source_columns, done, min(done + step, total, stop_at))
-    if not total:
-        job.stopped.wait(seconds * 0.8)
-    if stop_at < total or (message is not None and stop_at <= total):
-        if message is None:
-            with job.org.jobs_lock:
-                if job.state == "InProgress":
-                    job.move("Aborted")
-            return
-        raise InvalidBatch(message)
+            _write_step(job, write, source_columns, done, min(done + step, stop_at))
+    if trouble and trouble["action"] == "fail_job":
+        raise InvalidBatch(trouble.get("message", "InternalServerError : Retried more than 20 times"))
+    if trouble:
+        with job.org.jobs_lock:
+            if job.state == "InProgress":
+                job.move("Aborted")
 
 
 def _seconds(job: Job) -> float:
@@ -153,13 +166,12 @@ def _seconds(job: Job) -> float:
     return float(slow[0]) if slow else job.org.settings.bulk_delay
 
 
-def _planned_stop(job: Job, total: int) -> tuple[int, str | None]:
-    """After how many rows a fault rule ends the job, and the message when that is a failure."""
+def _planned_trouble(job: Job, total: int) -> dict[str, Any] | None:
+    """The fault rule that ends this job after some of its rows, if any."""
     for action in job.inner["actions"]:
-        if action["action"] in ("fail_job", "abort_job"):
-            message = action.get("message", "InternalServerError : Retried more than 20 times")
-            return int(action.get("after_rows", 0)), message if action["action"] == "fail_job" else None
-    return total + 1, None
+        if action["action"] in ("fail_job", "abort_job") and int(action.get("after_rows", 0)) <= total:
+            return dict(action)
+    return None
 
 
 # Parsing
@@ -182,7 +194,8 @@ def _parse(job: Job) -> None:
     sql = (
         f"CREATE OR REPLACE TABLE {_stage(job)} AS SELECT * FROM read_csv({literal(str(upload))}, auto_detect = false,"
         f" header = true, columns = {columns}, delim = {literal(job.delimiter)}, quote = '\"', escape = '\"',"
-        f" new_line = '{ending}', nullstr = '', allow_quoted_nulls = true, strict_mode = true, max_line_size = {MAX_CELL})"
+        f" new_line = '{ending}', nullstr = '', allow_quoted_nulls = true, strict_mode = true,"
+        f" max_line_size = {MAX_CELL})"
     )
     with _PARSING, job.org.store.reading() as cursor:
         try:
@@ -307,7 +320,8 @@ def _collect_duplicates(job: Job, column: str, key: Field, table: str) -> None:
     value = rules.key_form(key, "v")
     with job.org.store.writing() as cursor:
         cursor.execute(
-            f"CREATE OR REPLACE TABLE {table} AS SELECT k FROM (SELECT {value} AS k FROM (SELECT {rules.typed_value(key, 't')}"
+            f"CREATE OR REPLACE TABLE {table} AS SELECT k FROM (SELECT {value} AS k FROM (SELECT"
+            f" {rules.typed_value(key, 't')}"
             f" AS v FROM (SELECT {text} AS t FROM {_stage(job)}))) WHERE k IS NOT NULL GROUP BY k HAVING count(*) > 1"
         )
 
@@ -320,6 +334,8 @@ def _write_step(job: Job, write: Write, count: int, start: int, end: int) -> Non
         apply_rows(job.org.store, cursor, write, source)
         found = cursor.execute("SELECT count(*), count(error) FROM outcome").fetchone()
         rows, failed = found or (0, 0)
+        if failed:
+            _count_errors(job, cursor)
         if failed < rows:
             created = "CASE WHEN o.created THEN 'true' ELSE 'false' END"
             _export(job, cursor, source, ["coalesce(o.id, '')", created], "o.error IS NULL", f"success-{start:09d}.csv")
@@ -331,6 +347,17 @@ def _write_step(job: Job, write: Write, count: int, start: int, end: int) -> Non
         job.document["numberRecordsFailed"] += failed
         body: dict[str, Any] = {"document": job.document, "inner": job.inner}
         job.org.store.put_document(cursor, "job", job.id, body)
+
+
+def _count_errors(job: Job, cursor: duckdb.DuckDBPyConnection) -> None:
+    """Keep how often each status code came up in the job, with one sample."""
+    found = cursor.execute(
+        "SELECT split_part(error, ':', 1), count(*), min(error) FROM outcome WHERE error IS NOT NULL GROUP BY 1"
+    )
+    errors = job.inner.setdefault("errors", {})
+    for code, count, sample in found.fetchall():
+        known = errors.setdefault(code, {"count": 0, "sample": sample})
+        known["count"] += count
 
 
 def _export(job: Job, cursor: duckdb.DuckDBPyConnection, source: str, own: list[str], which: str, file: str) -> None:

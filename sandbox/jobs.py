@@ -72,7 +72,10 @@ class Job:
 
 
 def new_document(org: Org, call: Call, given: dict[str, Any], job_type: str) -> dict[str, Any]:
-    """The document of a new job, keys in the order of the Bulk API 2.0 guide; raises SalesforceError for bad options."""
+    """The document of a new job, keys in the order of the Bulk API 2.0 guide.
+
+    Raises SalesforceError for options it does not know.
+    """
     now = timestamp(utc_now())
     delimiter, line_ending = given.get("columnDelimiter", "COMMA"), given.get("lineEnding", "LF")
     if delimiter not in DELIMITERS:

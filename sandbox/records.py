@@ -15,7 +15,7 @@ import duckdb
 from sandbox import rules
 from sandbox.rules import literal, name, row_error
 from sandbox.schema import Field, ObjectType
-from sandbox.store import Store
+from sandbox.store import BASE62, Store
 
 # In JSON a null is a null; this text stands for it in staged rows, where NULL means "not named".
 JSON_NULL = "\x01null"
@@ -109,20 +109,24 @@ def _match_by_id(cursor: duckdb.DuckDBPyConnection, write: Write) -> None:
     value = f"v_{column}" if column else "NULL::VARCHAR"
     verb = "a delete" if write.operation in DELETES else "an update"
     blank = literal(row_error("MISSING_ARGUMENT", f"Id not specified in {verb} call"))
-    if write.operation == "delete" or write.operation == "hardDelete":
-        blank = literal(row_error("MISSING_ARGUMENT", "Id not specified in a delete call"))
-    on_blank = f"WHEN r.id IS NULL THEN {blank}" if write.operation != "upsert" else "WHEN r.id IS NULL THEN NULL"
     gone = literal(row_error("ENTITY_IS_DELETED", "entity is deleted"))
     unknown = literal(row_error("INVALID_CROSS_REFERENCE_KEY", "invalid cross reference id"))
     twice = f"'DUPLICATE_VALUE:Duplicate id specified: ' || r.id || {literal(':Id --')}"
-    repeated = gone if write.operation in DELETES else twice
-    deleted = "false" if write.operation == "hardDelete" else "t.IsDeleted"
+    is_upsert = write.operation == "upsert"
+    cases = [
+        "WHEN r.error IS NOT NULL THEN r.error",
+        f"WHEN r.id IS NULL THEN {'NULL' if is_upsert else blank}",
+        f"WHEN t.Id IS NULL THEN {unknown}",
+        # A hard delete also takes what lies in the recycle bin.
+        f"WHEN {'false' if write.operation == 'hardDelete' else 't.IsDeleted'} THEN {gone}",
+        f"WHEN row_number() OVER (PARTITION BY r.id ORDER BY r.n) > 1 THEN"
+        f" {gone if write.operation in DELETES else twice}",
+    ]
+    created = "r.id IS NULL AND r.error IS NULL" if is_upsert else "false"
     cursor.execute(
-        f"CREATE OR REPLACE TEMP TABLE outcome AS SELECT r.n, r.id, {'r.id IS NULL' if write.operation == 'upsert' else 'false'}"
-        f" AND r.error IS NULL AS created, CASE WHEN r.error IS NOT NULL THEN r.error {on_blank}"
-        f" WHEN t.Id IS NULL THEN {unknown} WHEN {deleted} THEN {gone}"
-        f" WHEN row_number() OVER (PARTITION BY r.id ORDER BY r.n) > 1 THEN {repeated} END AS error"
-        f" FROM (SELECT n, {value} AS id, error FROM typed) r LEFT JOIN {name(write.object.name)} t ON t.Id = r.id"
+        f"CREATE OR REPLACE TEMP TABLE outcome AS SELECT r.n, r.id, {created} AS created, CASE {' '.join(cases)} END"
+        f" AS error FROM (SELECT n, {value} AS id, error FROM typed) r"
+        f" LEFT JOIN {name(write.object.name)} t ON t.Id = r.id"
     )
 
 
@@ -146,8 +150,8 @@ def _match_by_key(cursor: duckdb.DuckDBPyConnection, write: Write, key: Field) -
         f"CREATE OR REPLACE TEMP TABLE outcome AS SELECT b.n, m.ids[1] AS id, m.ids IS NULL AS created, CASE"
         f" WHEN b.error IS NOT NULL THEN b.error WHEN b.v_{column} IS NULL THEN {blank} {with_id} {repeated}"
         f" WHEN len(m.ids) > 1 THEN {several} END AS error FROM typed b LEFT JOIN ("
-        f"SELECT {stored} AS k, list(Id ORDER BY Id) AS ids FROM {name(write.object.name)} WHERE NOT IsDeleted AND {stored} IN"
-        f" (SELECT {given} FROM typed b) GROUP BY 1) m ON m.k = {given}"
+        f"SELECT {stored} AS k, list(Id ORDER BY Id) AS ids FROM {name(write.object.name)} WHERE NOT IsDeleted"
+        f" AND {stored} IN (SELECT {given} FROM typed b) GROUP BY 1) m ON m.k = {given}"
     )
 
 
@@ -161,7 +165,8 @@ def _refuse_fields(cursor: duckdb.DuckDBPyConnection, write: Write) -> None:
         " permission set.:"
     )
     message += " || replace({names}, ', ', ',') || ' --'"
-    missing = "'REQUIRED_FIELD_MISSING:Required fields are missing: [' || {names} || ']:' || replace({names}, ', ', ',') || ' --'"
+    missing = "'REQUIRED_FIELD_MISSING:Required fields are missing: [' || {names} || ']:'"
+    missing += " || replace({names}, ', ', ',') || ' --'"
     cases = [
         f"WHEN o.created AND {blocked_on_insert} <> '' THEN {message.format(names=blocked_on_insert)}",
         f"WHEN NOT o.created AND {blocked_on_update} <> '' THEN {message.format(names=blocked_on_update)}",
@@ -234,10 +239,11 @@ def _refuse_taken(cursor: duckdb.DuckDBPyConnection, write: Write, column: str, 
     given = rules.key_form(each, f"b.v_{column}")
     stored = rules.key_form(each, f"t.{name(each.name)}")
     cursor.execute(
-        f"UPDATE outcome SET error = 'DUPLICATE_VALUE:duplicate value found: {each.name} duplicates value on record with"
-        f" id: ' || e.id[1:15] || ':--' FROM ("
+        f"UPDATE outcome SET error = 'DUPLICATE_VALUE:duplicate value found: {each.name} duplicates value on record"
+        f" with id: ' || e.id[1:15] || ':--' FROM ("
         f"SELECT b.n, min(t.Id) AS id FROM typed b JOIN {name(write.object.name)} t ON {stored} = {given}"
-        " JOIN outcome o ON o.n = b.n WHERE NOT t.IsDeleted AND o.error IS NULL AND t.Id IS DISTINCT FROM o.id GROUP BY b.n"
+        " JOIN outcome o ON o.n = b.n WHERE NOT t.IsDeleted AND o.error IS NULL AND t.Id IS DISTINCT FROM o.id"
+        " GROUP BY b.n"
         f" UNION ALL SELECT n, id FROM (SELECT b.n, first_value(o.id) OVER same AS id, row_number() OVER same AS place"
         f" FROM typed b JOIN outcome o ON o.n = b.n WHERE o.error IS NULL AND b.v_{column} IS NOT NULL"
         f" WINDOW same AS (PARTITION BY {given} ORDER BY b.n)) WHERE place > 1) e"
@@ -257,7 +263,7 @@ def _insert(cursor: duckdb.DuckDBPyConnection, write: Write) -> None:
         "CreatedById": user,
         "LastModifiedById": user,
     }
-    expressions = {}
+    expressions: dict[str, str] = {}
     for each in write.object.stored_fields:
         column = write.column_of(each.name)
         default = _default(each, write)
@@ -266,11 +272,11 @@ def _insert(cursor: duckdb.DuckDBPyConnection, write: Write) -> None:
             expressions[each.name] = fixed[each.name]
         elif value and default:
             expressions[each.name] = f"coalesce({value}, {default})"
-        elif value or default:
-            expressions[each.name] = value or default
+        elif only := value or default:
+            expressions[each.name] = only
     cursor.execute(
         f"INSERT INTO {name(write.object.name)} ({', '.join(name(each) for each in expressions)})"
-        f" SELECT {', '.join(str(each) for each in expressions.values())} FROM outcome o JOIN typed b USING (n)"
+        f" SELECT {', '.join(expressions.values())} FROM outcome o JOIN typed b USING (n)"
         " WHERE o.created AND o.error IS NULL ORDER BY o.id"
     )
 
@@ -278,8 +284,8 @@ def _insert(cursor: duckdb.DuckDBPyConnection, write: Write) -> None:
 def _default(each: Field, write: Write) -> str | None:
     """SQL: what Salesforce puts into a field a new record leaves blank; None for null."""
     if each.flag("autoNumber"):
-        number = "CAST(999 + list_reduce(list_transform(string_split(o.id[7:15], ''), lambda c: strpos("
-        number += "'0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz', c) - 1), lambda a, d: a * 62 + d) AS VARCHAR)"
+        digits = f"list_transform(string_split(o.id[7:15], ''), lambda c: strpos({literal(BASE62)}, c) - 1)"
+        number = f"CAST(999 + list_reduce({digits}, lambda a, d: a * 62 + d) AS VARCHAR)"
         return f"lpad({number}, 8, '0')"
     if each.name == "OwnerId":
         return literal(write.user_id)
@@ -307,8 +313,8 @@ def _update(cursor: duckdb.DuckDBPyConnection, write: Write) -> None:
         f"{name(field_name)} = {value}" for field_name, value in changes.items() if field_name in known
     )
     cursor.execute(
-        f"UPDATE {name(write.object.name)} AS t SET {assignments} FROM (SELECT b.*, o.id FROM outcome o JOIN typed b USING (n)"
-        " WHERE NOT o.created AND o.error IS NULL) c WHERE t.Id = c.id"
+        f"UPDATE {name(write.object.name)} AS t SET {assignments} FROM (SELECT b.*, o.id FROM outcome o"
+        " JOIN typed b USING (n) WHERE NOT o.created AND o.error IS NULL) c WHERE t.Id = c.id"
     )
 
 

@@ -62,7 +62,10 @@ def delete(org: Org, call: Call) -> Answer:
 
 
 def upsert(org: Org, call: Call) -> Answer:
-    """PATCH sobjects/X/Field/value: 201 when it made a record, 200 (204 before v46) when it changed one, 300 when several match."""
+    """PATCH sobjects/X/Field/value.
+
+    Answers 201 when it made a record, 200 (204 before v46) when it changed one, 300 when several match.
+    """
     target = find_object(org, call)
     key = _key_field(target, call.arguments["field"])
     if key.name == "Id":
@@ -119,10 +122,19 @@ def _cell(value: Any) -> str:
     return JSON_NULL if text is None else text
 
 
+# Operation -> the fact of the object that allows it, and how Salesforce words its absence.
+_ALLOWED_BY = {
+    "insert": ("createable", "inserted"),
+    "upsert": ("createable", "inserted"),
+    "update": ("updateable", "updated"),
+    "delete": ("deletable", "deleted"),
+}
+
+
 def _check_operation(target: ObjectType, operation: str) -> None:
-    facts = {"insert": "createable", "update": "updateable", "delete": "deletable", "upsert": "createable"}
-    if not target.facts.get(facts[operation], True):
-        message = f"entity type cannot be {operation.removesuffix('e') + 'ed' if operation != 'insert' else 'inserted'}: {target.name}"
+    fact, verb = _ALLOWED_BY[operation]
+    if not target.facts.get(fact, True):
+        message = f"entity type cannot be {verb}: {target.name}"
         raise SalesforceError(400, "CANNOT_INSERT_UPDATE_ACTIVATE_ENTITY", message, fields=[])
 
 
@@ -182,7 +194,10 @@ def _check_scalar_text(found: Field, text: str) -> None:
 
 def _json_type_error(found: Field, token: str, text: str) -> SalesforceError:
     kind = found.document["soapType"].partition(":")[2].replace("dateTime", "date")
-    message = f"Cannot deserialize instance of {kind} from {token} value {text} or request may be missing a required field at [line:1, column:1]"
+    message = (
+        f"Cannot deserialize instance of {kind} from {token} value {text} or request may be missing a required field"
+    )
+    message += " at [line:1, column:1]"
     return SalesforceError(400, "JSON_PARSER_ERROR", message)
 
 
@@ -190,7 +205,7 @@ def _json_type_error(found: Field, token: str, text: str) -> SalesforceError:
 
 
 def _record_id(org: Org, target: ObjectType, given: str) -> str:
-    """The 18-character id of a path; what is no id of the object is read as an external id field, as Salesforce does."""
+    """The 18-character id of a path; what is no id of the object is read as an external id field."""
     if len(given) not in (15, 18) or not given.isalnum() or not given.isascii() or given[:3] != target.key_prefix:
         raise not_found(NO_KEY.format(given))
     return id18(given[:15])

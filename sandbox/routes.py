@@ -86,7 +86,10 @@ for _route in ROUTES:
 
 
 def find_route(method: str, segments: list[str]) -> tuple[Route | None, dict[str, str]]:
-    """The route of a call and its arguments; a route without handler when only the method is wrong; None when none fits."""
+    """The route of a call and its arguments.
+
+    A route without a handler when only the method is wrong; None when no template fits.
+    """
     wanted = "GET" if method == "HEAD" else method
     allowed: list[str] = []
     near: tuple[Route, dict[str, str]] | None = None

@@ -48,8 +48,8 @@ def row_error(code: str, message: str, fields: Sequence[str] = ()) -> str:
 
 def trimmed(column: str) -> str:
     """SQL: the text of `column` without blanks at its edges; the test first is three times as fast as trim alone."""
-    blanks = literal(BLANKS)
-    return f"CASE WHEN regexp_matches({column}, {literal(f'^[{BLANKS}]|[{BLANKS}]$')}) THEN trim({column}, {blanks}) ELSE {column} END"
+    has_blanks = f"regexp_matches({column}, {literal(f'^[{BLANKS}]|[{BLANKS}]$')})"
+    return f"CASE WHEN {has_blanks} THEN trim({column}, {literal(BLANKS)}) ELSE {column} END"
 
 
 def cell_text(column: str, null_marker: str) -> str:
@@ -104,7 +104,8 @@ def _number_error(field: Field, text: str, value: str) -> str:
         f"NUMBER_OUTSIDE_VALID_RANGE:{field.label}: value outside of valid range on numeric field: ", text, field
     )
     wrong = _concat(f"INVALID_TYPE_ON_FIELD_IN_RECORD:{field.label}: value not of required type: ", text, field)
-    return f"CASE WHEN {text} IS NOT NULL AND {value} IS NULL THEN CASE WHEN {is_number} THEN {outside} ELSE {wrong} END END"
+    refused = f"{text} IS NOT NULL AND {value} IS NULL"
+    return f"CASE WHEN {refused} AND {is_number} THEN {outside} WHEN {refused} THEN {wrong} END"
 
 
 def _id_error(field: Field, text: str, value: str, schema: Schema) -> str:

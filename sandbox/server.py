@@ -23,6 +23,7 @@ from sandbox.tls import ensure_certificates
 
 PARENT_CHECK = 0.5
 GRACE = 3
+KEEP_ALIVE = 75
 
 
 @dataclass(frozen=True)
@@ -64,7 +65,7 @@ async def _serve(org: Org, listening: Listening) -> None:
     app = make_app(org)
     http_socket = _bind(listening.host, listening.port)
     servers = [(_server(app), http_socket)]
-    urls = {
+    urls: dict[str, object] = {
         "http_url": _url("http", listening.host, http_socket),
         "https_url": None,
         "ca_file": None,
@@ -107,6 +108,7 @@ def _server(app: ASGIApp, chain: Path | None = None, key: Path | None = None) ->
         access_log=False,
         server_header=False,
         timeout_graceful_shutdown=GRACE,
+        timeout_keep_alive=KEEP_ALIVE,
         ssl_certfile=chain,
         ssl_keyfile=key,
     )

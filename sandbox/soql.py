@@ -1,7 +1,7 @@
 """SOQL to SQL: a grammar, and a compiler that knows the object's fields (SOQL and SOSL reference).
 
-Understood: field lists, COUNT(), COUNT(field), WHERE with AND, OR, NOT and parentheses, = != <> < > <= >= LIKE IN NOT IN,
-null, strings with escapes, numbers, booleans, dates, datetimes, TODAY, YESTERDAY and TOMORROW, ORDER BY, LIMIT, OFFSET,
+Understood: field lists, COUNT(), COUNT(field), WHERE with AND, OR, NOT and parentheses, = != <> < > <= >= LIKE IN
+NOT IN, null, strings with escapes, numbers, booleans, dates, datetimes, TODAY, YESTERDAY and TOMORROW, ORDER BY, LIMIT, OFFSET,
 FOR VIEW, FOR REFERENCE, FOR UPDATE and ALL ROWS. Anything else is refused as MALFORMED_QUERY.
 """
 
@@ -96,8 +96,8 @@ def _parser() -> Lark:
 def compile_query(schema: Schema, text: str, *, deleted_too: bool = False) -> Query:
     """Compile SOQL.
 
-    Raises SalesforceError (400): MALFORMED_QUERY, INVALID_TYPE for an unknown object, INVALID_FIELD for an unknown field
-    or a value of the wrong type.
+    Raises SalesforceError (400): MALFORMED_QUERY, INVALID_TYPE for an unknown object, INVALID_FIELD for an unknown
+    field or a value of the wrong type.
     """
     try:
         tree = _parser().parse(text)
@@ -309,7 +309,7 @@ class _Compiler:
         return moment.astimezone(datetime.UTC).replace(tzinfo=None).isoformat(sep=" ")
 
     def _error(self, token: Token, code: str, message: str) -> SalesforceError:
-        """An error with the place in the query, laid out as Salesforce does: the line, a caret below, row and column."""
+        """An error with its place in the query, laid out as Salesforce does: line, caret, row and column."""
         line, column = token.line or 1, token.column or 1
         shown = self.text.splitlines()[line - 1] if self.text else ""
         layout = f"\n{shown}\n{' ' * (column - 1)}^\nERROR at Row:{line}:Column:{column}\n{message}"

@@ -29,7 +29,8 @@ CREATE OR REPLACE MACRO base62(n) AS {literal(BASE62)}[(n % 62) + 1];
 CREATE OR REPLACE MACRO is_upper(letter) AS (letter >= 'A' AND letter <= 'Z')::INT;
 CREATE OR REPLACE MACRO check_letter(id, p) AS {literal(CHECK_LETTERS)}[1 + is_upper(id[p]) + 2 * is_upper(id[p + 1])
     + 4 * is_upper(id[p + 2]) + 8 * is_upper(id[p + 3]) + 16 * is_upper(id[p + 4])];
-CREATE OR REPLACE MACRO sf_id18(id15) AS id15 || check_letter(id15, 1) || check_letter(id15, 6) || check_letter(id15, 11);
+CREATE OR REPLACE MACRO sf_id18(id15) AS id15
+    || check_letter(id15, 1) || check_letter(id15, 6) || check_letter(id15, 11);
 CREATE OR REPLACE MACRO sf_id15(prefix, n) AS prefix || {literal(POD)}
     || base62(n // {62**8}) || base62(n // {62**7}) || base62(n // {62**6}) || base62(n // {62**5})
     || base62(n // {62**4}) || base62(n // {62**3}) || base62(n // {62**2}) || base62(n // 62) || base62(n);
@@ -146,32 +147,41 @@ class Store:
     def counts(self) -> dict[str, tuple[int, int]]:
         """Per object: records, and records in the recycle bin."""
         parts = [
-            f"SELECT {literal(each.name)}, count(*) FILTER (NOT IsDeleted), count(*) FILTER (IsDeleted) FROM {name(each.name)}"
+            f"SELECT {literal(each.name)}, count(*) FILTER (NOT IsDeleted), count(*) FILTER (IsDeleted)"
+            f" FROM {name(each.name)}"
             for each in self.schema
         ]
         return {row[0]: (row[1], row[2]) for row in self.rows(" UNION ALL ".join(parts))}
 
     def empty(self) -> None:
-        """Forget every record, job and counter (tokens stay)."""
+        """Forget every record and job. Tokens stay, and so do the counters: an id is never given twice."""
         with self.writing() as cursor:
             for each in self.schema:
                 cursor.execute(f"DELETE FROM {name(each.name)}")
+                if each.records or each.name == "User":
+                    cursor.execute("DELETE FROM _counters WHERE name = ?", [each.name])
             cursor.execute("DELETE FROM _documents WHERE kind <> 'token'")
-            leftovers = cursor.execute(
-                "SELECT table_name FROM duckdb_tables() WHERE starts_with(table_name, '_stage_') OR starts_with(table_name, '_cursor_')"
-            ).fetchall()
-            for (table,) in leftovers:
-                cursor.execute(f"DROP TABLE {name(table)}")
+            _drop_tables(cursor, "_stage_")
+            _drop_tables(cursor, "_cursor_")
 
     def _create_tables(self) -> None:
         with self.writing() as cursor:
             cursor.execute("CREATE TABLE IF NOT EXISTS _counters (name VARCHAR, value BIGINT)")
             cursor.execute("CREATE TABLE IF NOT EXISTS _documents (kind VARCHAR, key VARCHAR, body VARCHAR)")
+            _drop_tables(cursor, "_cursor_")
             known: dict[str, set[str]] = {}
             for table, column in cursor.execute("SELECT table_name, column_name FROM duckdb_columns()").fetchall():
                 known.setdefault(table, set()).add(column)
             for each in self.schema:
                 _create_table(cursor, each, known.get(each.name))
+
+
+def _drop_tables(cursor: duckdb.DuckDBPyConnection, prefix: str) -> None:
+    found = cursor.execute(
+        "SELECT table_name FROM duckdb_tables() WHERE starts_with(table_name, ?)", [prefix]
+    ).fetchall()
+    for (table,) in found:
+        cursor.execute(f"DROP TABLE {name(table)}")
 
 
 def _create_table(cursor: duckdb.DuckDBPyConnection, each: ObjectType, known: set[str] | None) -> None:
