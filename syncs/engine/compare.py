@@ -1,0 +1,377 @@
+"""Staged rows against the snapshot and what was read from Salesforce: the plan, and the files that are sent."""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+import hashlib
+import json
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import duckdb
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from connections.salesforce.describe import ObjectDescribe
+from syncs.engine.decide import DUPLICATES, EXISTING, Decision, Known, operation_of
+from syncs.engine.encode import BatchWriter
+from syncs.engine.files import TableWriter, stream, write_query
+from syncs.engine.plan import Guard, Plan, PlannedColumn
+from syncs.engine.rejects import write_errors
+from syncs.engine.sql import parquet
+from syncs.engine.stage import Staged
+from syncs.engine.transform import MASK_BITS, Transform, bit_of, normalised_key
+from syncs.engine.workspace import Workspace
+from syncs.spec import SyncSpec
+
+_NAMED_ROWS = 10
+# Fewer dropped records than this never need an approval for being a large share of a small table.
+_GUARD_FLOOR = 10
+
+
+def keys_to_read(
+    workspace: Workspace, spec: SyncSpec, describe: ObjectDescribe, staged: Staged, snapshot: Path | None, to: Path
+) -> int:
+    """Write the keys whose record ids must be read from Salesforce before `plan`; return how many there are.
+
+    snapshot: the file of the last one, or None. to: Parquet with one column, `key`, as it is sent to Salesforce.
+    """
+    transform = Transform.of(spec, describe, staged.columns)
+    queries = _reads(spec, transform, staged, snapshot)
+    with workspace.connect() as connection:
+        union = " UNION ALL ".join(queries) or "SELECT NULL::VARCHAR AS key WHERE false"
+        return write_query(connection, f"SELECT key FROM ({union}) WHERE key IS NOT NULL", to)
+
+
+def _reads(spec: SyncSpec, transform: Transform, staged: Staged, snapshot: Path | None) -> list[str]:
+    """Queries for the keys to read, each with one column, `key`."""
+    if transform.key is None:
+        return []
+    condition = _condition_to_read(spec, transform)
+    keys = f"(SELECT nkey, any_value(key) AS key FROM ({transform.keys(parquet(staged.path))}) GROUP BY nkey)"
+    queries = []
+    if condition is not None and snapshot is None:
+        queries.append(f"SELECT key FROM {keys} WHERE {condition('NULL', 'NULL')}")
+    if condition is not None and snapshot is not None:
+        known = f"(SELECT nkey AS s_nkey, id AS s_id, state AS s_state FROM {parquet(snapshot)})"
+        queries.append(
+            f"SELECT key FROM {keys} LEFT JOIN {known} ON s_nkey = nkey WHERE {condition('s_id', 's_state')}"
+        )
+    if spec.mode == "mirror" and snapshot is not None:
+        unnamed = f"(SELECT nkey, key FROM {parquet(snapshot)} WHERE id IS NULL)"
+        queries.append(f"SELECT key FROM {unnamed} ANTI JOIN (SELECT nkey AS k FROM {keys}) ON k = nkey")
+    return queries
+
+
+def _condition_to_read(spec: SyncSpec, transform: Transform) -> Callable[[str, str], str] | None:
+    """Which rows of the source have to be looked up: SQL from the snapshot's id and state, or None for no row."""
+    if spec.mode == "update":
+        return lambda record_id, state: f"{record_id} IS NULL"
+    if spec.compare == "nothing":
+        return None
+    if spec.mode == "insert":
+        return lambda record_id, state: f"{state} IS DISTINCT FROM 'present'"
+    if transform.key is not None and not transform.key.field.unique:
+        # Where Salesforce does not watch over the key, a row whose fate is unknown could become a second record.
+        return lambda record_id, state: f"{state} = 'maybe'"
+    return None
+
+
+def plan(
+    workspace: Workspace,
+    spec: SyncSpec,
+    describe: ObjectDescribe,
+    staged: Staged,
+    snapshot: Path | None,
+    existing: Path | None,
+    folder: Path,
+    prefix: str,
+    *,
+    short: bool = False,
+    progress: Callable[[int], None] | None = None,
+) -> Plan:
+    """Decide what becomes of every row, and write the files that are sent.
+
+    spec: one that `problems` found nothing wrong with. snapshot: the file of the last one, or None.
+    existing: Parquet (key as Salesforce returns it, id), what was read for the keys of `keys_to_read`, or None.
+    folder, prefix: files are called <folder>/<prefix>-<name>; the prefix is new in each attempt.
+    short: the source is known to be incomplete, so nothing is deleted.
+    progress: called with the number of rows planned so far.
+    Raises `DiskFull`, `Interrupted`, `OutOfMemory`.
+    """
+    planner = _Planner(workspace, spec, describe, staged, snapshot, folder, prefix)
+    with workspace.connect(ordered=True) as connection:
+        planner.prepare(connection, existing)
+        planner.write(connection, short, progress)
+        write_errors(connection, planner.decision, staged, planner.rows_file, planner.errors_file)
+    return planner.manifest()
+
+
+class _Planner:
+    """The state of one call of `plan`."""
+
+    def __init__(
+        self,
+        workspace: Workspace,
+        spec: SyncSpec,
+        describe: ObjectDescribe,
+        staged: Staged,
+        snapshot: Path | None,
+        folder: Path,
+        prefix: str,
+    ) -> None:
+        self._workspace, self._spec, self._describe, self._staged = workspace, spec, describe, staged
+        self._transform = Transform.of(spec, describe, staged.columns)
+        self._source = parquet(staged.path)
+        self.decision = Decision(spec, self._transform, None, duplicates=False, existing=False)
+        self._fields = tuple(self._transform.lines[index].field.name for index in self.decision.hashed)
+        # With compare = nothing the snapshot only tells record ids, where those are needed.
+        if snapshot is not None and (spec.compare == "snapshot" or spec.mode == "update"):
+            self.decision = dataclasses.replace(self.decision, known=Known.of(snapshot, self._fields))
+        self.rows_file = folder / f"{prefix}-plan.parquet"
+        self.errors_file = folder / f"{prefix}-plan-errors.parquet"
+        self._payloads = BatchWriter(folder, prefix, max_rows=spec.batch_rows, max_bytes=spec.batch_bytes)
+        self._actions: dict[str, int] = {}
+        self._dropped: dict[str, int] = {}
+        self._rounded: dict[str, int] = {}
+        self._known = self._unread = self._deletes = self._fingerprint = 0
+        self._withheld_reason = ""
+
+    def prepare(self, connection: duckdb.DuckDBPyConnection, existing: Path | None) -> None:
+        """Make the tables of duplicate keys and of records read from Salesforce, and count the known records."""
+        key = self._transform.key
+        if key is None:
+            return
+        # Hashes find the few keys worth a second look, at a fraction of the memory of the keys themselves.
+        keys = self._transform.keys(self._source)
+        suspects = f"(SELECT hash(nkey) AS h FROM ({keys}) WHERE nkey IS NOT NULL GROUP BY h HAVING count(*) > 1)"
+        connection.execute(
+            f"CREATE TEMP TABLE {DUPLICATES} AS "
+            f"SELECT nkey, count(*) AS n, min(_row, {_NAMED_ROWS}) AS first_rows "
+            f"FROM (SELECT * FROM ({keys}) SEMI JOIN {suspects} ON h = hash(nkey)) GROUP BY nkey HAVING count(*) > 1"
+        )
+        if existing is not None:
+            nkey = normalised_key(key.family, key.field.case_sensitive, "key", self._spec.time_zone)
+            connection.execute(
+                f"CREATE TEMP TABLE {EXISTING} AS SELECT nkey, count(DISTINCT id) AS n, min(id) AS id, "
+                f"list_slice(list_sort(list(DISTINCT id)), 1, {_NAMED_ROWS}) AS ids "
+                f"FROM (SELECT {nkey} AS nkey, id FROM {parquet(existing)}) WHERE nkey IS NOT NULL GROUP BY nkey"
+            )
+        if self.decision.known is not None:
+            self._known = _count(connection, f"SELECT count(*) FROM {parquet(self.decision.known.path)}")
+        self.decision = dataclasses.replace(
+            self.decision,
+            duplicates=_count(connection, f"SELECT count(*) FROM {DUPLICATES}") > 0,
+            existing=existing is not None and _count(connection, f"SELECT count(*) FROM {EXISTING}") > 0,
+        )
+
+    def write(self, connection: duckdb.DuckDBPyConnection, short: bool, progress: Callable[[int], None] | None) -> None:
+        """Write the rows of the plan and the payloads, first of the source's rows, then of dropped records."""
+        schema = self._schema()
+        with TableWriter(self.rows_file, schema, plain=_hash_names(schema)) as writer:
+            for table in _tables(stream(connection, self.decision.query(self._source))):
+                self._workspace.check()
+                writer.add(self._planned(table, schema))
+                if progress is not None:
+                    progress(writer.rows)
+            self._withheld_reason = self._why_withheld(short)
+            if self.decision.known is not None and self._spec.compare == "snapshot":
+                for table in _tables(stream(connection, self._dropped_query())):
+                    self._workspace.check()
+                    writer.add(self._planned_dropped(table, schema))
+            writer.finish()
+        self._batches = self._payloads.close()
+
+    def manifest(self) -> Plan:
+        """The plan, once everything is written."""
+        key = self._transform.key
+        columns = tuple(
+            PlannedColumn(line.field.name, line.family, line.field.case_sensitive) for line in self._transform.lines
+        )
+        counts = self._counts()
+        return Plan(
+            rows_file=self.rows_file,
+            errors_file=self.errors_file,
+            object=self._describe.name,
+            key_field=key.field.name if key else "",
+            time_zone=self._spec.time_zone,
+            columns=columns,
+            fields=self._fields,
+            batches=self._batches,
+            counts=counts,
+            trimmed=self._trimmed(),
+            rounded=self._rounded,
+            known=self._known,
+            unread_keys=self._unread + len(self._staged.malformed),
+            guard=self._guard(),
+            withheld_reason=self._withheld_reason if counts["withheld"] else "",
+            fingerprint=self._signature(),
+        )
+
+    def _schema(self) -> pa.Schema:
+        names = ["action", "nkey", "key", "record_id"]
+        hashes = [("row_hash", pa.uint64()), *((f"h_{i}", pa.uint32()) for i in range(len(self._fields)))]
+        if self._transform.key is None:
+            hashes += [("content_hi", pa.uint64()), ("content_lo", pa.uint64())]
+        masks = [(f"bad_{m}", pa.int64()) for m in range(self._transform.masks)]
+        numbers = [("_row", pa.int64()), ("_seq", pa.int64())]
+        return pa.schema([*numbers, *((name, pa.string()) for name in names), ("batch", pa.int32()), *hashes, *masks])
+
+    def _planned(self, table: pa.Table, schema: pa.Schema) -> pa.Table:
+        """The plan's lines for decided rows of the source, whose payload is written on the way."""
+        operation = operation_of(self._spec)
+        _add_up(self._actions, table.column("action"))
+        self._fingerprint += pc.sum(table.column("fingerprint")).as_py()
+        self._unread += table.column("nkey").null_count if self._transform.key is not None else 0
+        self._count_rounded(table)
+        sent = pc.equal(table.column("action"), operation)
+        batch: pa.Array | pa.ChunkedArray = pa.nulls(table.num_rows, pa.int32())
+        rows = pc.sum(sent).as_py()
+        if rows == table.num_rows:
+            batch = self._payloads.write(operation, self._payload(table))
+        elif rows:
+            numbers = self._payloads.write(operation, self._payload(table.filter(sent)))
+            batch = pc.replace_with_mask(batch, sent.combine_chunks(), numbers.combine_chunks())
+        table = table.append_column("_seq", table.column("_row")).append_column("batch", batch)
+        return table.select(schema.names).cast(schema)
+
+    def _payload(self, table: pa.Table) -> pa.Table:
+        """The columns of the CSV for rows that are sent, under their API names."""
+        operation = operation_of(self._spec)
+        names, arrays = [], []
+        if operation == "update":
+            names.append("Id")
+            arrays.append(table.column("record_id"))
+        for line in self._transform.lines:
+            # In an update the key has found the record; to write it again could only change its case.
+            if operation != "update" or line is not self._transform.key:
+                names.append(line.field.name)
+                arrays.append(table.column(f"p_{line.index}"))
+        return pa.Table.from_arrays(arrays, names=names)
+
+    def _count_rounded(self, table: pa.Table) -> None:
+        for number in range(self._transform.masks):
+            mask = table.column(f"rounded_{number}")
+            if not pc.max(mask).as_py():
+                continue
+            for line in self._transform.lines:
+                bit = bit_of(line)
+                if line.index // MASK_BITS != number or line.family != "number":
+                    continue
+                cells = pc.sum(pc.not_equal(pc.bit_wise_and(mask, bit), 0)).as_py()
+                if cells:
+                    self._rounded[line.field.name] = self._rounded.get(line.field.name, 0) + cells
+
+    def _dropped_query(self) -> str:
+        """A query for known records whose key is in no row of the source, not even in a rejected one."""
+        assert self.decision.known is not None
+        keys = f"(SELECT nkey AS k FROM ({self._transform.keys(self._source)}) WHERE nkey IS NOT NULL)"
+        known = f"(SELECT nkey, key, id FROM {parquet(self.decision.known.path)})"
+        missing = f"SELECT * FROM {known} ANTI JOIN {keys} ON k = nkey"
+        record_id, ambiguous = "id", "false"
+        if self.decision.existing:
+            missing = f"SELECT * FROM ({missing}) LEFT JOIN (SELECT nkey AS x_nkey, id AS x_id, n FROM {EXISTING}) ON x_nkey = nkey"
+            record_id = "coalesce(id, CASE WHEN n = 1 THEN x_id END)"
+            ambiguous = "id IS NULL AND coalesce(n, 0) > 1"
+        action = "'ignored'"
+        if self._spec.mode == "mirror":
+            action = (
+                "'withheld'" if self._withheld_reason else f"CASE WHEN {ambiguous} THEN 'withheld' ELSE 'delete' END"
+            )
+        return (
+            f"SELECT -row_number() OVER () AS _seq, {action} AS action, nkey, key, {record_id} AS record_id, "
+            f"hash({action}, nkey) AS fingerprint FROM ({missing})"
+        )
+
+    def _planned_dropped(self, table: pa.Table, schema: pa.Schema) -> pa.Table:
+        """The plan's lines for dropped records; those whose id is known go into a payload of deletes."""
+        _add_up(self._dropped, table.column("action"))
+        self._fingerprint += pc.sum(table.column("fingerprint")).as_py()
+        sent = pc.and_(pc.equal(table.column("action"), "delete"), pc.is_valid(table.column("record_id")))
+        batch: pa.Array = pa.nulls(table.num_rows, pa.int32())
+        if pc.any(sent).as_py():
+            ids = table.filter(sent).select(["record_id"]).rename_columns(["Id"])
+            numbers = self._payloads.write("delete", ids)
+            self._deletes += ids.num_rows
+            batch = pc.replace_with_mask(batch, sent.combine_chunks(), numbers.combine_chunks())
+        table = table.append_column("batch", batch)
+        absent = [name for name in schema.names if name not in table.schema.names]
+        for name in absent:
+            table = table.append_column(name, pa.nulls(table.num_rows, schema.field(name).type))
+        return table.select(schema.names).cast(schema)
+
+    def _why_withheld(self, short: bool) -> str:
+        unread = self._unread + len(self._staged.malformed)
+        if short:
+            return "The source is known to be incomplete, so no record is deleted for being missing in it."
+        if not self._staged.rows:
+            return "The source came empty, so no record is deleted for being missing in it."
+        if unread:
+            return (
+                f"The key of {unread:,} row{'' if unread == 1 else 's'} could not be read, so it is not known which "
+                "records left the source, and none is deleted. Correct those rows."
+            )
+        return ""
+
+    def _guard(self) -> Guard:
+        share = 100 * self._deletes / self._known if self._known else 0.0
+        many = self._deletes > self._spec.guard_rows
+        large = self._deletes >= _GUARD_FLOOR and share > self._spec.guard_percent
+        reason = ""
+        if many or large:
+            limit = f"{self._spec.guard_rows:,} records" if many else f"{self._spec.guard_percent} %"
+            reason = (
+                f"This job would delete {self._deletes:,} of {self._known:,} known records ({share:.1f} %), "
+                f"which is more than {limit}."
+            )
+        return Guard(self._deletes, self._known, bool(reason), reason)
+
+    def _counts(self) -> dict[str, int]:
+        names = ("rejected", "unchanged", "ignored", "insert", "update", "upsert")
+        counts = {name: self._actions.get(name, 0) for name in names}
+        malformed = len(self._staged.malformed)
+        return {
+            "read": self._staged.rows + malformed,
+            "malformed": malformed,
+            **counts,
+            "dropped": sum(self._dropped.values()),
+            "delete": self._dropped.get("delete", 0),
+            "dropped_ignored": self._dropped.get("ignored", 0),
+            "withheld": self._dropped.get("withheld", 0),
+        }
+
+    def _trimmed(self) -> dict[str, int]:
+        cells = self._staged.trimmed
+        return {
+            line.field.name: cells[line.mapping.source_column]
+            for line in self._transform.lines
+            if line.mapping.source_column in cells
+        }
+
+    def _signature(self) -> str:
+        parts: list[object] = [self._describe.name, [line.field.name for line in self._transform.lines], self._counts()]
+        parts.append(f"{self._fingerprint % (1 << 64):016x}")
+        return hashlib.sha256(json.dumps(parts).encode()).hexdigest()
+
+
+def _tables(reader: pa.RecordBatchReader) -> Iterator[pa.Table]:
+    with contextlib.closing(reader):
+        for batch in reader:
+            yield pa.Table.from_batches([batch])
+
+
+def _add_up(counts: dict[str, int], actions: pa.ChunkedArray) -> None:
+    for entry in pc.value_counts(actions):
+        name = entry["values"].as_py()
+        counts[name] = counts.get(name, 0) + entry["counts"].as_py()
+
+
+def _count(connection: duckdb.DuckDBPyConnection, query: str) -> int:
+    # Fetching all of it ends the result; an unfinished one would block the connection.
+    [(number,)] = connection.execute(query).fetchall()
+    return int(number)
+
+
+def _hash_names(schema: pa.Schema) -> tuple[str, ...]:
+    return tuple(name for name in schema.names if schema.field(name).type in (pa.uint32(), pa.uint64()))

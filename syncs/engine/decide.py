@@ -1,0 +1,170 @@
+"""What becomes of each source row, as one SQL query: the encoded row beside what is known of its key."""
+
+from __future__ import annotations
+
+import dataclasses
+from pathlib import Path
+
+from syncs.engine.echo import content_columns
+from syncs.engine.plan import Operation
+from syncs.engine.snapshot import read_header
+from syncs.engine.sql import parquet
+from syncs.engine.transform import Transform
+from syncs.spec import SyncSpec
+
+# Tables of the connection that plans, made by `compare`.
+DUPLICATES, EXISTING = "duplicate_keys", "existing_records"
+
+_OPERATIONS: dict[str, Operation] = {"insert": "insert", "update": "update", "upsert": "upsert", "mirror": "upsert"}
+
+
+@dataclasses.dataclass(frozen=True)
+class Known:
+    """A snapshot as the right side of a join.
+
+    path: its file. places: for each hashed field of the plan, the place of its hash in the snapshot, or None for a
+    field that was mapped later.
+    """
+
+    path: Path
+    places: tuple[int | None, ...]
+
+    @classmethod
+    def of(cls, path: Path, fields: tuple[str, ...]) -> Known:
+        """The snapshot in the file `path`, seen from a plan with these hashed fields."""
+        known = {field.lower(): place for place, field in enumerate(read_header(path).fields)}
+        return cls(path, tuple(known.get(field.lower()) for field in fields))
+
+    def columns(self) -> str:
+        """A FROM item with s_nkey, s_id, s_state, s_row_hash and s_<i> for the hash of the plan's i-th field."""
+        hashes = (
+            f"{'NULL::UINTEGER' if place is None else f'h_{place}'} AS s_{i}" for i, place in enumerate(self.places)
+        )
+        columns = ["nkey AS s_nkey", "id AS s_id", "state AS s_state", "row_hash AS s_row_hash", *hashes]
+        return f"(SELECT {', '.join(columns)} FROM {parquet(self.path)})"
+
+
+def operation_of(spec: SyncSpec) -> Operation:
+    """What the rows of the source are sent as."""
+    return _OPERATIONS[spec.mode]
+
+
+@dataclasses.dataclass(frozen=True)
+class Decision:
+    """The query that decides, for one sync and one source.
+
+    duplicates, existing: whether the tables of these names hold anything.
+    """
+
+    spec: SyncSpec
+    transform: Transform
+    known: Known | None
+    duplicates: bool
+    existing: bool
+
+    @property
+    def hashed(self) -> tuple[int, ...]:
+        """Indexes of the lines that have a hash: all but the key's, which tells rows apart instead."""
+        return tuple(line.index for line in self.transform.lines if line is not self.transform.key)
+
+    def query(self, staged: str) -> str:
+        """A query with one row per staged row: `_row`, `action`, `nkey`, `key`, `record_id`, `row_hash`, `h_<i>`,
+        `content_hi` and `content_lo` (without a key), `bad_<m>`, `rounded_<m>`, `fingerprint` and `p_<i>`, what is sent
+        for line i, NULL in rows that are not sent.
+
+        staged: a FROM item with the columns of a staged table.
+        """
+        operation = operation_of(self.spec)
+        masks = range(self.transform.masks)
+        columns = ["_row", "action", "nkey", "key", "record_id", "row_hash"]
+        columns += [f"h_{place}" for place in range(len(self.hashed))]
+        if self.transform.key is None:
+            columns += ["content_hi", "content_lo"]
+        columns += [f"(bad_{m} | CASE WHEN is_new THEN missing_{m} ELSE 0 END) AS bad_{m}" for m in masks]
+        columns += [f"rounded_{m}" for m in masks]
+        columns += ["hash(action, nkey, whole) AS fingerprint"]
+        columns += [
+            f"CASE WHEN action = '{operation}' THEN e_{i} END AS p_{i}" for i in range(len(self.transform.lines))
+        ]
+        return f"SELECT {', '.join(columns)} FROM ({self._acted(staged)})"
+
+    def _acted(self, staged: str) -> str:
+        """Adds `action`: the wish, unless the row lacks what a new record must have."""
+        missing = " | ".join(f"missing_{m}" for m in range(self.transform.masks))
+        action = f"CASE WHEN is_new AND ({missing}) <> 0 THEN 'rejected' ELSE wish END"
+        return f"SELECT *, {action} AS action FROM ({self._wished(staged)})"
+
+    def _wished(self, staged: str) -> str:
+        """Adds `wish`, the action but for the rules of new records, and `is_new`: the row may become a new record."""
+        bad = " | ".join(f"bad_{m}" for m in range(self.transform.masks))
+        rejected = [f"({bad}) <> 0"]
+        if self.transform.key is not None:
+            rejected.append("nkey IS NULL")
+        if self.duplicates:
+            rejected.append("is_duplicate")
+        if self.existing:
+            rejected.append("x_n > 1")
+        wish = f"CASE WHEN {' OR '.join(rejected)} THEN 'rejected' ELSE {self._wish()} END"
+        new = "wish = 'insert' OR (wish = 'upsert' AND NOT present)"
+        known = f"SELECT *, {self._present()} AS present, {self._changed()} AS changed FROM ({self._joined(staged)})"
+        return f"SELECT *, ({new}) AS is_new FROM (SELECT *, {wish} AS wish FROM ({known}))"
+
+    def _wish(self) -> str:
+        """SQL: what a valid row is for, by mode (what new and changed rows are for, in each mode)."""
+        everything = self.spec.compare == "nothing"
+        match self.spec.mode:
+            case "insert":
+                found = "false" if not self.existing else "x_n IS NOT NULL"
+                return "'insert'" if everything else f"CASE WHEN present OR {found} THEN 'ignored' ELSE 'insert' END"
+            case "update":
+                changed = "true" if everything else "changed"
+                return f"CASE WHEN record_id IS NULL THEN 'ignored' WHEN {changed} THEN 'update' ELSE 'unchanged' END"
+            case _:
+                return "'upsert'" if everything else "CASE WHEN changed THEN 'upsert' ELSE 'unchanged' END"
+
+    def _present(self) -> str:
+        """SQL: Salesforce confirmed that it holds a record of this key."""
+        return "coalesce(s_state = 'present', false)" if self.known else "false"
+
+    def _changed(self) -> str:
+        """SQL: what would be sent is not known to be in Salesforce already.
+
+        A field that is left alone is equal. The hash of the whole row, wide enough to be beyond doubt, is there when
+        no field is left alone; it shows what two equal hashes of 32 bits may hide.
+        """
+        if self.known is None:
+            return "true"
+        differs = [f"h_{i} IS DISTINCT FROM s_{i} AND h_{i} IS NOT NULL" for i in range(len(self.hashed))]
+        differs.append("coalesce(row_hash <> s_row_hash, false)")
+        return f"(coalesce(s_state <> 'present', true) OR {' OR '.join(differs)})"
+
+    def _joined(self, staged: str) -> str:
+        """Adds what is known of the row's key: from the snapshot, from Salesforce, from the other rows."""
+        ids = [name for name, there in (("x_id", self.existing), ("s_id", self.known)) if there]
+        record_id = f"coalesce({', '.join([*ids, 'NULL'])})::VARCHAR"
+        joins = ""
+        columns = f"*, {record_id} AS record_id"
+        if self.duplicates:
+            columns += ", d_nkey IS NOT NULL AS is_duplicate"
+            joins += f" LEFT JOIN (SELECT nkey AS d_nkey FROM {DUPLICATES}) ON d_nkey = nkey"
+        if self.existing:
+            joins += f" LEFT JOIN (SELECT nkey AS x_nkey, id AS x_id, n AS x_n FROM {EXISTING}) ON x_nkey = nkey"
+        if self.known:
+            joins += f" LEFT JOIN {self.known.columns()} ON s_nkey = nkey"
+        return f"SELECT {columns} FROM ({self._hashed(staged)}){joins}"
+
+    def _hashed(self, staged: str) -> str:
+        """Adds `h_<i>` and `row_hash` (NULL where a field is left alone), `whole` (never NULL) and the content."""
+        wide = ", ".join(f"hash(e_{index}) AS x_{index}" for index in self.hashed)
+        inner = f"SELECT *{', ' if wide else ''}{wide} FROM ({self.transform.encoded(staged)})"
+        columns = [
+            f"CASE WHEN e_{index} IS NOT NULL THEN (x_{index} >> 32)::UINTEGER END AS h_{place}"
+            for place, index in enumerate(self.hashed)
+        ]
+        whole = f"hash({', '.join(f'x_{index}' for index in self.hashed)})" if self.hashed else "0::UBIGINT"
+        filled = " AND ".join(f"e_{index} IS NOT NULL" for index in self.hashed) or "true"
+        columns += [f"{whole} AS whole", f"CASE WHEN {filled} THEN {whole} END AS row_hash"]
+        if self.transform.key is None:
+            sent = [(line.family, f"e_{line.index}") for line in self.transform.lines]
+            columns.append(content_columns(sent, self.transform.time_zone))
+        return f"SELECT *, {', '.join(columns)} FROM ({inner})"

@@ -1,0 +1,127 @@
+"""What a plan is: the manifest of the files that say what a job is going to do."""
+
+from __future__ import annotations
+
+import dataclasses
+from pathlib import Path
+from typing import Any, Literal
+
+from syncs.engine.families import Family
+
+Operation = Literal["insert", "update", "upsert", "delete"]
+Action = Literal["insert", "update", "upsert", "delete", "unchanged", "ignored", "rejected", "withheld"]
+
+
+@dataclasses.dataclass(frozen=True)
+class PlannedBatch:
+    """One file of rows to send as one Salesforce job. It is the plan, byte for byte.
+
+    number: from 1, over all operations. rows, bytes: what the file holds, its header line included in the bytes.
+    """
+
+    number: int
+    operation: Operation
+    file: Path
+    rows: int
+    bytes: int
+
+
+@dataclasses.dataclass(frozen=True)
+class PlannedColumn:
+    """A mapped field: its API name and what is needed to compare its values."""
+
+    field: str
+    family: Family
+    case_sensitive: bool
+
+
+@dataclasses.dataclass(frozen=True)
+class Guard:
+    """Whether the plan deletes so much that a person has to approve it.
+
+    deletes: records the plan deletes. known: records in the snapshot. reason: a sentence, "" when not exceeded.
+    """
+
+    deletes: int
+    known: int
+    exceeded: bool
+    reason: str
+
+
+@dataclasses.dataclass(frozen=True)
+class Plan:
+    """What a job is going to do.
+
+    rows_file: Parquet, one line for each source row and each known record that left the source: `_row` (NULL for
+    the latter), `_seq` (_row, or a negative number of its own), `action`, `nkey`, `key`, `record_id`, `batch`,
+    `content` (only without a key), `row_hash`, `h_<i>` for the i-th of `fields`, `bad_<m>`.
+    errors_file: Parquet, the row errors of rejected and malformed rows.
+    counts: by name: read, malformed, rejected, unchanged, ignored, insert, update and upsert of source rows;
+    dropped, delete, dropped_ignored and withheld of known records that left the source.
+    trimmed, rounded: how many cells lost blanks at their edges, or decimals, by field.
+    columns: the mapped fields, in the order of the mapping. fields: those with a hash: all but the key.
+    unread_keys: rows whose key could not be read. withheld_reason: why no deletes were planned, or "".
+    fingerprint: the same for two plans that do the same to the same rows, whatever source they came from.
+    """
+
+    rows_file: Path
+    errors_file: Path
+    object: str
+    key_field: str
+    time_zone: str
+    columns: tuple[PlannedColumn, ...]
+    fields: tuple[str, ...]
+    batches: tuple[PlannedBatch, ...]
+    counts: dict[str, int]
+    trimmed: dict[str, int]
+    rounded: dict[str, int]
+    known: int
+    unread_keys: int
+    guard: Guard
+    withheld_reason: str
+    fingerprint: str
+
+    @property
+    def key(self) -> PlannedColumn | None:
+        """The column of the sync key, or None for a sync without one."""
+        return next((column for column in self.columns if self.key_field and column.field == self.key_field), None)
+
+    def batch(self, number: int) -> PlannedBatch:
+        """The batch of this number. Raises KeyError when there is none."""
+        for batch in self.batches:
+            if batch.number == number:
+                return batch
+        raise KeyError(number)
+
+    def at(self, folder: Path) -> Plan:
+        """The same plan with its files in another folder, where they were copied under their names."""
+        batches = tuple(dataclasses.replace(batch, file=folder / batch.file.name) for batch in self.batches)
+        return dataclasses.replace(
+            self,
+            rows_file=folder / self.rows_file.name,
+            errors_file=folder / self.errors_file.name,
+            batches=batches,
+        )
+
+    def to_json(self) -> dict[str, Any]:
+        """A plain dictionary that `from_json` takes back."""
+        data = dataclasses.asdict(self)
+        data["rows_file"], data["errors_file"] = str(self.rows_file), str(self.errors_file)
+        for batch in data["batches"]:
+            batch["file"] = str(batch["file"])
+        data["batches"], data["columns"] = list(data["batches"]), list(data["columns"])
+        data["fields"] = list(self.fields)
+        return data
+
+    @classmethod
+    def from_json(cls, data: dict[str, Any]) -> Plan:
+        """The plan that `to_json` wrote."""
+        changed = {
+            "rows_file": Path(data["rows_file"]),
+            "errors_file": Path(data["errors_file"]),
+            "columns": tuple(PlannedColumn(**column) for column in data["columns"]),
+            "fields": tuple(data["fields"]),
+            "batches": tuple(PlannedBatch(**{**batch, "file": Path(batch["file"])}) for batch in data["batches"]),
+            "guard": Guard(**data["guard"]),
+        }
+        return cls(**{**data, **changed})

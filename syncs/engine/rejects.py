@@ -1,0 +1,152 @@
+"""The row errors of a plan: one line for each cell or key that keeps a row from being sent."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import duckdb
+import pyarrow as pa
+
+from connections.sources.base import MalformedRow
+from syncs.engine import rules
+from syncs.engine.decide import DUPLICATES, EXISTING, Decision, operation_of
+from syncs.engine.families import Line
+from syncs.engine.files import TableWriter, stream
+from syncs.engine.sql import literal, parquet
+from syncs.engine.stage import Staged
+from syncs.engine.transform import MASK_BITS, bit_of
+
+# Row errors, of whatever source: `source` is "rule" for sfsync's own, "salesforce" for what was refused there.
+ERROR_SCHEMA = pa.schema(
+    [
+        ("_row", pa.int64()),
+        ("source", pa.string()),
+        ("code", pa.string()),
+        ("field", pa.string()),
+        ("column", pa.string()),
+        ("value", pa.string()),
+        ("message", pa.string()),
+        ("operation", pa.string()),
+        ("record_id", pa.string()),
+        ("key", pa.string()),
+    ]
+)
+
+_SHOWN = 255
+
+
+def write_errors(
+    connection: duckdb.DuckDBPyConnection, decision: Decision, staged: Staged, rows_file: Path, to: Path
+) -> int:
+    """Write the row errors of a plan whose rows stand in `rows_file`; return how many there are."""
+    operation = operation_of(decision.spec)
+    with TableWriter(to, ERROR_SCHEMA) as writer:
+        if staged.malformed:
+            writer.add(_malformed(staged.malformed, operation))
+        for batch in stream(connection, _rejected(decision, staged, rows_file)):
+            writer.add(pa.Table.from_batches([batch]).cast(ERROR_SCHEMA))
+        if decision.existing:
+            for batch in stream(connection, _ambiguous_dropped(rows_file)):
+                writer.add(pa.Table.from_batches([batch]).cast(ERROR_SCHEMA))
+        writer.finish()
+    return writer.rows
+
+
+def _malformed(rows: tuple[MalformedRow, ...], operation: str) -> pa.Table:
+    errors = [
+        {
+            "_row": row.row,
+            "source": "rule",
+            "code": rules.MALFORMED,
+            "value": row.text[:_SHOWN],
+            "message": f"Record {row.row} is no row: {row.reason}. Correct it in the source.",
+            "operation": operation,
+        }
+        for row in rows
+    ]
+    return pa.Table.from_pylist(errors, schema=ERROR_SCHEMA)
+
+
+def _rejected(decision: Decision, staged: Staged, rows_file: Path) -> str:
+    """A query for the errors of rejected rows, several of one row beneath each other."""
+    transform = decision.transform
+    masks = ", ".join(f"bad_{m}" for m in range(transform.masks))
+    rejected = (
+        f"(SELECT _row AS r_row, nkey, key, record_id, {masks} FROM {parquet(rows_file)} "
+        "WHERE action = 'rejected' AND _row IS NOT NULL)"
+    )
+    texts = transform.texts(f"(SELECT * FROM {parquet(staged.path)} SEMI JOIN {rejected} ON _row = r_row)")
+    joined = f"({texts}) JOIN {rejected} ON _row = r_row"
+    errors = [_cell_error(line, transform.time_zone) for line in transform.lines]
+    if transform.key is not None:
+        errors = [*_key_errors(decision, transform.key), *errors]
+    if decision.duplicates:
+        joined += f" LEFT JOIN (SELECT nkey AS d_nkey, n AS d_n, first_rows FROM {DUPLICATES}) ON d_nkey = nkey"
+    if decision.existing:
+        joined += f" LEFT JOIN (SELECT nkey AS x_nkey, n AS x_n, ids FROM {EXISTING}) ON x_nkey = nkey"
+    listed = f"list_filter([{', '.join(errors)}], lambda e: e IS NOT NULL)"
+    return (
+        f"SELECT _row, 'rule' AS source, e.code, e.field, e.\"column\", e.value, e.message, "
+        f"'{operation_of(decision.spec)}' AS operation, record_id, key "
+        f"FROM (SELECT _row, key, record_id, unnest({listed}) AS e FROM {joined}) ORDER BY _row"
+    )
+
+
+def _cell_error(line: Line, time_zone: str) -> str:
+    """SQL: the error of one cell as a struct, NULL when the cell is good."""
+    *first, last = rules.rules_of(line, time_zone)
+    codes = " ".join(f"WHEN {rule.condition} THEN {literal(rule.code)}" for rule in first)
+    messages = " ".join(f"WHEN {rule.condition} THEN {rule.message}" for rule in first)
+    error = _struct(
+        line,
+        f"CASE {codes} ELSE {literal(last.code)} END",
+        f"CASE {messages} ELSE {last.message} END",
+    )
+    return f"CASE WHEN bad_{line.index // MASK_BITS} & {bit_of(line)} <> 0 THEN {error} END"
+
+
+def _struct(line: Line, code: str, message: str) -> str:
+    return (
+        f"{{'code': {code}, 'field': {literal(line.field.name)}, 'column': {literal(line.mapping.source_column)}, "
+        f"'value': left(t_{line.index}, {_SHOWN}), 'message': {message}}}"
+    )
+
+
+def _key_errors(decision: Decision, key: Line) -> list[str]:
+    """SQL: the errors of a row's key as structs: blank, standing twice in the source, of several records."""
+    text = f"t_{key.index}"
+    name = f"{key.field.label} ({key.field.name})"
+    blank = literal(f"The sync key {name} is blank, so no record can be found for this row. Fill it in.")
+    errors = [f"CASE WHEN {text} IS NULL THEN {_struct(key, literal(rules.BLANK_KEY), blank)} END"]
+    if decision.duplicates:
+        more = "CASE WHEN d_n > 10 THEN ' and ' || (d_n - 10) || ' more' ELSE '' END"
+        message = (
+            f"{literal(f'The sync key {name} must be different in each row, but ')} || '''' || left({text}, {_SHOWN}) || "
+            f"''' stands in rows ' || array_to_string(first_rows, ', ') || {more} || "
+            "'. None of them is sent. Correct the source, or choose another key.'"
+        )
+        errors.append(f"CASE WHEN d_nkey IS NOT NULL THEN {_struct(key, literal(rules.DUPLICATE_KEY), message)} END")
+    if decision.existing:
+        message = (
+            f"{literal('The sync key ')} || '''' || left({text}, {_SHOWN}) || ''' matches ' || x_n || "
+            f"{literal(f' records by {name}: ')} || array_to_string(ids, ', ') || "
+            "CASE WHEN x_n > 10 THEN ' and ' || (x_n - 10) || ' more' ELSE '' END || "
+            "'. Merge them in Salesforce, or choose a key that is unique.'"
+        )
+        errors.append(f"CASE WHEN x_n > 1 THEN {_struct(key, literal(rules.AMBIGUOUS_KEY), message)} END")
+    return errors
+
+
+def _ambiguous_dropped(rows_file: Path) -> str:
+    """A query for the errors of known records that left the source, and whose key several records have by now."""
+    message = (
+        "'The key of this dropped record matches ' || n || ' records: ' || array_to_string(ids, ', ') || "
+        "'. None of them is deleted. Delete the right one in Salesforce.'"
+    )
+    return (
+        f"SELECT NULL::BIGINT AS _row, 'rule' AS source, {literal(rules.AMBIGUOUS_KEY)} AS code, "
+        'NULL::VARCHAR AS field, NULL::VARCHAR AS "column", NULL::VARCHAR AS value, '
+        f"{message} AS message, 'delete' AS operation, NULL::VARCHAR AS record_id, key "
+        f"FROM (SELECT nkey, key, record_id FROM {parquet(rows_file)} WHERE action = 'withheld' AND record_id IS NULL) "
+        f"JOIN (SELECT nkey AS x_nkey, n, ids FROM {EXISTING} WHERE n > 1) ON x_nkey = nkey"
+    )

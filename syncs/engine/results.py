@@ -1,0 +1,86 @@
+"""Reading CSV files of Salesforce jobs: what was sent, and the results that came back."""
+
+from __future__ import annotations
+
+import contextlib
+import csv
+import gzip
+import io
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+import pyarrow as pa
+import pyarrow.csv
+
+from syncs.engine.errors import PermanentEngineError
+
+# Larger than any record that Salesforce takes (400,000 characters), so that none is cut in two.
+_BLOCK_BYTES = 4 << 20
+
+
+class ResultsUnreadable(PermanentEngineError):
+    """A result file is no CSV, or lacks a column that is needed to find out whose results it holds."""
+
+
+class CsvRows:
+    """Columns of a CSV file, to be read once. reader: the batches. count: how many rows were read so far."""
+
+    def __init__(self, schema: pa.Schema, batches: Iterator[pa.RecordBatch]) -> None:
+        self.count = 0
+        self.reader = pa.RecordBatchReader.from_batches(schema, self._counted(schema, batches))
+
+    def _counted(self, schema: pa.Schema, batches: Iterator[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
+        for batch in batches:
+            self.count += batch.num_rows
+            yield pa.RecordBatch.from_arrays(batch.columns, schema=schema)
+
+
+def header_of(path: Path) -> list[str]:
+    """The names in the first line of a CSV file, plain or `.gz`; none for an empty file."""
+    with contextlib.ExitStack() as stack:
+        binary = stack.enter_context(path.open("rb"))
+        unzipped = stack.enter_context(gzip.open(binary, "rb")) if path.suffix == ".gz" else binary
+        text = stack.enter_context(io.TextIOWrapper(unzipped, encoding="utf-8-sig", newline=""))
+        return next(csv.reader(text), [])
+
+
+@contextlib.contextmanager
+def rows_of(path: Path | None, columns: Sequence[str]) -> Iterator[CsvRows]:
+    """The wanted columns of a CSV file: all text, blank cells null, under the names asked for.
+
+    path: plain or `.gz`; None for no rows. columns: names as they are wanted; those in the file may differ in case
+    and order. Raises `ResultsUnreadable` when one is missing, or the file is no CSV.
+    """
+    schema = pa.schema([(name, pa.string()) for name in columns])
+    header = header_of(path) if path is not None else []
+    if path is None or not header:
+        yield CsvRows(schema, iter(()))
+        return
+    places = {name.lower(): name for name in reversed(header)}
+    missing = [name for name in columns if name.lower() not in places]
+    if missing:
+        raise ResultsUnreadable(
+            f"The file {path.name} has no column {', '.join(missing)}; its columns are {', '.join(header)}."
+        )
+    found = [places[name.lower()] for name in columns]
+    with pa.input_stream(str(path), compression="gzip" if path.suffix == ".gz" else None) as stream:
+        yield CsvRows(schema, _batches(stream, path.name, found))
+
+
+def _batches(stream: pa.NativeFile, name: str, columns: list[str]) -> Iterator[pa.RecordBatch]:
+    options = pyarrow.csv.ConvertOptions(
+        column_types=dict.fromkeys(columns, pa.string()),
+        include_columns=columns,
+        null_values=[""],
+        strings_can_be_null=True,
+        quoted_strings_can_be_null=True,
+    )
+    try:
+        yield from pyarrow.csv.open_csv(
+            stream,
+            read_options=pyarrow.csv.ReadOptions(block_size=_BLOCK_BYTES),
+            parse_options=pyarrow.csv.ParseOptions(newlines_in_values=True),
+            convert_options=options,
+        )
+    except pa.ArrowInvalid as error:
+        raise ResultsUnreadable(f"The file {name} cannot be read as CSV: {error}.") from error

@@ -1,0 +1,143 @@
+"""Why sfsync refuses a cell: for each line of the mapping its rules, in order, as SQL; the first that holds is named."""
+
+from __future__ import annotations
+
+import dataclasses
+
+from syncs.engine import values
+from syncs.engine.families import MOST_DIGITS, Line
+from syncs.engine.sql import literal, literals
+from syncs.engine.transform import canonical_name
+
+REQUIRED = "Required Field Missing"
+RESERVED = "Reserved Value #N/A"
+TOO_LONG = "Max Length Violation"
+PICKLIST = "Invalid Picklist Value"
+NUMBER = "Invalid Number"
+TOO_LARGE = "Number Too Large"
+TOO_PRECISE = "Too Many Decimals"
+DATE = "Invalid Date"
+DATETIME = "Invalid Datetime"
+TIME = "Invalid Time"
+BOOLEAN = "Invalid Boolean"
+EMAIL = "Invalid Email"
+ID = "Invalid Id"
+BLANK_KEY = "Blank Key"
+DUPLICATE_KEY = "Duplicate Key"
+AMBIGUOUS_KEY = "Ambiguous Key"
+MALFORMED = "Malformed Row"
+
+
+@dataclasses.dataclass(frozen=True)
+class Rule:
+    """One reason to refuse a cell.
+
+    code: its name. condition: SQL over t_<i> and n_<i>, the cell is refused for this reason. message: SQL for what to
+    tell an administrator.
+    """
+
+    code: str
+    condition: str
+    message: str
+
+
+def rules_of(line: Line, time_zone: str) -> list[Rule]:
+    """The rules of one line. For a cell that is refused, the last one's condition need not be tested."""
+    text = f"t_{line.index}"
+    name = f"{line.field.label} ({line.field.name})"
+    blank = (
+        f"{name} is blank, and a blank would clear it, but the field must have a value. Fill it in."
+        if line.clears
+        else f"{name} is blank, but a new record must have a value there. Fill it in."
+    )
+    rules = [Rule(REQUIRED, f"{text} IS NULL", literal(blank))]
+    reserved = (
+        f"{name} cannot be '{values.CLEARED}': to Salesforce that text means 'clear the field'. Change the value."
+    )
+    rules.append(Rule(RESERVED, f"{text} = '{values.CLEARED}'", literal(reserved)))
+    return [*rules, *_family_rules(line, name, time_zone)]
+
+
+def _family_rules(line: Line, name: str, time_zone: str) -> list[Rule]:
+    match line.family:
+        case "number":
+            return _number_rules(line, name)
+        case "picklist" | "multipicklist":
+            return [*_picklist_rules(line, name), _length_rule(line, name)]
+        case "email":
+            form = f"is no e-mail address that Salesforce accepts for {name}. Correct it."
+            return [_form_rule(EMAIL, line, form), _length_rule(line, name)]
+        case "date":
+            form = f"is no date for {name}: write it as YYYY-MM-DD, between the years 1700 and 4000."
+            return [_form_rule(DATE, line, form)]
+        case "datetime":
+            form = (
+                f"is no date and time for {name}: write it as YYYY-MM-DD HH:MM:SS, with an offset such as +00 or Z, or "
+                f"without one as it is in {time_zone}, between the years 1700 and 4000."
+            )
+            return [_form_rule(DATETIME, line, form)]
+        case "time":
+            return [_form_rule(TIME, line, f"is no time of day for {name}: write it as HH:MM:SS.")]
+        case "boolean":
+            words = ", ".join((*values.TRUE_WORDS, *values.FALSE_WORDS))
+            return [_form_rule(BOOLEAN, line, f"is no value for the checkbox {name}: use one of {words}.")]
+        case "id":
+            form = f"is no Salesforce id for {name}: an id has 15 characters, or 18 of which the last three fit the others."
+            return [_form_rule(ID, line, form)]
+        case _:
+            return [_length_rule(line, name)]
+
+
+def _form_rule(code: str, line: Line, form: str) -> Rule:
+    """The text is no value of the family at all."""
+    text = f"t_{line.index}"
+    return Rule(code, f"{canonical_name(line)} IS NULL", f"'''' || left({text}, 255) || ''' ' || {literal(form)}")
+
+
+def _length_rule(line: Line, name: str) -> Rule:
+    value = canonical_name(line)
+    message = (
+        f"{literal(f'{name} holds at most {line.field.length} characters, and this value has ')} || "
+        f"{values.units(value)} || '. Shorten it.'"
+    )
+    return Rule(TOO_LONG, f"NOT {values.fits(value, line.field.length)}", message)
+
+
+def _picklist_rules(line: Line, name: str) -> list[Rule]:
+    if not values.restricted(line):
+        return []
+    value = canonical_name(line)
+    allowed = literals(line.field.picklist_values)
+    condition = f"NOT {values.in_picklist(line, value)}"
+    shown = f"'''' || left({value}, 255) || ''''"
+    if line.family == "multipicklist":
+        unknown = f"list_filter(string_split({value}, ';'), lambda v: NOT list_contains([{allowed}], v))"
+        shown = f"'''' || left(array_to_string({unknown}, ''', '''), 255) || ''''"
+        condition = f"{value} IS NULL OR {condition}"
+    known = ", ".join(line.field.picklist_values[:10]) + (", ..." if len(line.field.picklist_values) > 10 else "")
+    way_out = f" is not among the values of the restricted picklist {name}: {known}."
+    return [Rule(PICKLIST, condition, f"{shown} || {literal(way_out)}")]
+
+
+def _number_rules(line: Line, name: str) -> list[Rule]:
+    number, text = canonical_name(line), f"t_{line.index}"
+    shown = f"'''' || left({text}, 255) || ''''"
+    scale = min(line.scale, MOST_DIGITS)
+    whole = line.digits_before_point
+    large = (
+        f" is too large for {name}, which holds {whole} digit{'' if whole == 1 else 's'} before the decimal point. "
+        "Correct it, or give the field more digits in Salesforce."
+    )
+    precise = (
+        f" has more decimals than {name} holds ({scale}). Shorten it, give the field more decimals in Salesforce, "
+        "or let this mapping round."
+    )
+    # Where rounding is allowed, what is left is a number that rounding made too large.
+    too_large = f"{values.digits_before_point(number)} > {whole}"
+    if line.mapping.too_precise == "round":
+        too_large = f"{number} IS NOT NULL"
+    return [
+        _form_rule(NUMBER, line, f"is no number for {name}: write it with digits and a decimal point, like -1234.5."),
+        Rule(TOO_LARGE, too_large, f"{shown} || {literal(large)}"),
+        Rule(TOO_PRECISE, f"{values.decimals(number)} > {scale}", f"{shown} || {literal(precise)}"),
+    ]

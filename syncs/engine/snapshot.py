@@ -1,0 +1,187 @@
+"""What Salesforce is known to hold: one Parquet file per sync, written anew whenever a job has changed something."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+from pathlib import Path
+from typing import Any
+
+import duckdb
+import pyarrow.parquet as pq
+
+from connections.salesforce.describe import ObjectDescribe
+from syncs.engine.errors import engine_errors
+from syncs.engine.files import write_query
+from syncs.engine.plan import Plan
+from syncs.engine.sql import parquet
+from syncs.engine.workspace import Workspace
+from syncs.spec import SyncSpec
+
+# Raise it whenever the same source value is written differently than before, so that old hashes mean nothing.
+ENCODER_VERSION = 1
+
+_METADATA = "sfsync_snapshot"
+_PROBE = "What Salesforce is known to hold, 0123456789, äöü."
+
+
+@dataclasses.dataclass(frozen=True)
+class SnapshotHeader:
+    """Whose records a snapshot tells of, and how it was made.
+
+    fields: API names of the fields with a hash, in the order of the columns h_<i>; the key has none.
+    encoder_version, hash_version: how values were written and hashed.
+    """
+
+    salesforce_org_id: str
+    object: str
+    key_fields: tuple[str, ...]
+    fields: tuple[str, ...]
+    encoder_version: int
+    hash_version: str
+
+    def to_json(self) -> dict[str, Any]:
+        """A plain dictionary that `from_json` takes back."""
+        return {**dataclasses.asdict(self), "key_fields": list(self.key_fields), "fields": list(self.fields)}
+
+    @classmethod
+    def from_json(cls, data: dict[str, Any]) -> SnapshotHeader:
+        """The header that `to_json` wrote."""
+        return cls(**{**data, "key_fields": tuple(data["key_fields"]), "fields": tuple(data["fields"])})
+
+
+@dataclasses.dataclass(frozen=True)
+class SnapshotManifest:
+    """A snapshot that was written: its file, how many records it knows, its header."""
+
+    path: Path
+    rows: int
+    header: SnapshotHeader
+
+    def to_json(self) -> dict[str, Any]:
+        """A plain dictionary that `from_json` takes back."""
+        return {"path": str(self.path), "rows": self.rows, "header": self.header.to_json()}
+
+    @classmethod
+    def from_json(cls, data: dict[str, Any]) -> SnapshotManifest:
+        """The manifest that `to_json` wrote."""
+        return cls(Path(data["path"]), data["rows"], SnapshotHeader.from_json(data["header"]))
+
+
+def hash_version() -> str:
+    """How this DuckDB hashes text: two that answer alike hash alike. `hash()` is promised for one version only."""
+    with duckdb.connect(":memory:") as connection:
+        row = connection.execute("SELECT hash(?), hash(hash(?), 1::UBIGINT)", [_PROBE, _PROBE]).fetchone()
+    assert row is not None
+    return f"{row[0]:016x}{row[1]:016x}"
+
+
+def read_header(path: Path) -> SnapshotHeader:
+    """The header of a snapshot file. Raises ValueError when the file is no snapshot."""
+    with engine_errors():
+        metadata = pq.read_schema(path).metadata or {}
+    text = metadata.get(_METADATA.encode())
+    if text is None:
+        raise ValueError(f"{path.name} is not a snapshot")
+    return SnapshotHeader.from_json(json.loads(text))
+
+
+def check_header(path: Path, header: SnapshotHeader) -> list[str]:
+    """Why the snapshot in the file `path` must not be used for a job that would write `header`: a sentence each.
+
+    The mapped fields may differ: a field the snapshot does not know is not known yet, that is all.
+    """
+    try:
+        found = read_header(path)
+    except ValueError as error:
+        return [f"{error}."]
+    reasons = []
+    if found.salesforce_org_id[:15] != header.salesforce_org_id[:15]:
+        reasons.append(
+            f"It was made with the Salesforce org {found.salesforce_org_id}, but the connection leads to "
+            f"{header.salesforce_org_id}."
+        )
+    if found.object.lower() != header.object.lower():
+        reasons.append(f"It holds records of {found.object}, but the sync writes {header.object}.")
+    if [field.lower() for field in found.key_fields] != [field.lower() for field in header.key_fields]:
+        reasons.append(
+            f"Its records are known by {', '.join(found.key_fields)}, but the sync key is {', '.join(header.key_fields)}."
+        )
+    if found.encoder_version != header.encoder_version or found.hash_version != header.hash_version:
+        reasons.append("It was made by a version of sfsync whose hashes cannot be compared with those of this one.")
+    return reasons
+
+
+def commit(
+    workspace: Workspace,
+    spec: SyncSpec,
+    describe: ObjectDescribe,
+    plan: Plan,
+    outcomes_file: Path,
+    previous: Path | None,
+    to: Path,
+    header: SnapshotHeader,
+) -> SnapshotManifest:
+    """Write what Salesforce is known to hold after a job, from what was known before and what it confirmed.
+
+    outcomes_file: the final outcomes of `finish`. previous: the last snapshot, or None. to: the Parquet file to write:
+    `nkey`, `key`, `id`, `state` (present, maybe), `failures` (in a row), `row_hash`, `h_<i>` for the i-th of
+    header.fields.
+
+    Rows that were inserted or updated are present with what was sent; fields left alone by an update keep what is
+    known of them. Deleted ones go. Failed ones stay as they were, with one failure more. Of those whose fate is
+    unknown nothing is known any more but that they may be there. All others stay as they are.
+    """
+    with workspace.connect() as connection:
+        query = _committed(plan, outcomes_file, previous, header)
+        metadata = {_METADATA: json.dumps(header.to_json())}
+        hashes = ("row_hash", *(f"h_{place}" for place in range(len(header.fields))))
+        rows = write_query(connection, query, to, compression="ZSTD", plain=hashes, metadata=metadata)
+    return SnapshotManifest(to, rows, header)
+
+
+def _committed(plan: Plan, outcomes_file: Path, previous: Path | None, header: SnapshotHeader) -> str:
+    """A query for the records of the new snapshot."""
+    planned = {field.lower(): f"t_{place}" for place, field in enumerate(plan.fields)}
+    known = {} if previous is None else {f.lower(): f"v_{i}" for i, f in enumerate(read_header(previous).fields)}
+    hashes = []
+    for place, field in enumerate(header.fields):
+        told, before = planned.get(field.lower(), "NULL::UINTEGER"), known.get(field.lower(), "NULL::UINTEGER")
+        # A record that was inserted just now holds nothing in the fields that were left alone.
+        merged = f"CASE outcome WHEN 'updated' THEN coalesce({told}, {before}) WHEN 'inserted' THEN {told} "
+        hashes.append(f"{merged} WHEN 'unknown' THEN NULL ELSE {before} END AS h_{place}")
+    confirmed = "outcome IN ('inserted', 'updated')"
+    columns = [
+        "coalesce(t_nkey, v_nkey) AS nkey",
+        f"CASE WHEN {confirmed} OR v_nkey IS NULL THEN t_key ELSE v_key END AS key",
+        f"CASE WHEN {confirmed} THEN coalesce(t_id, v_id) ELSE coalesce(v_id, t_id) END AS id",
+        f"CASE WHEN {confirmed} THEN 'present' WHEN outcome = 'unknown' THEN 'maybe' ELSE v_state END AS state",
+        f"(CASE WHEN {confirmed} THEN 0 WHEN outcome = 'failed' THEN least(255, coalesce(v_failures, 0)::INTEGER + 1) "
+        "ELSE coalesce(v_failures, 0) END)::UTINYINT AS failures",
+        f"CASE WHEN {confirmed} THEN t_row_hash WHEN outcome = 'unknown' THEN NULL ELSE v_row_hash END AS row_hash",
+        *hashes,
+    ]
+    touched = _touched(plan, outcomes_file)
+    before = (
+        "nkey AS v_nkey, key AS v_key, id AS v_id, state AS v_state, failures AS v_failures, row_hash AS v_row_hash"
+    )
+    if previous is None:
+        nothing = "NULL AS v_nkey, NULL AS v_key, NULL AS v_id, NULL AS v_state, NULL AS v_failures, NULL::UBIGINT AS v_row_hash"
+        joined = f"(SELECT *, {nothing} FROM ({touched}))"
+    else:
+        old = ", ".join([before, *(f"h_{i} AS v_{i}" for i in range(len(known)))])
+        joined = f"(SELECT {old} FROM {parquet(previous)}) FULL JOIN ({touched}) ON t_nkey = v_nkey"
+    kept = "outcome IS NULL OR outcome NOT IN ('deleted', 'already_gone', 'failed') OR (outcome = 'failed' AND v_nkey IS NOT NULL)"
+    return f"SELECT {', '.join(columns)} FROM {joined} WHERE {kept}"
+
+
+def _touched(plan: Plan, outcomes_file: Path) -> str:
+    """A query for the rows whose outcome says something about a record: t_nkey, t_key, t_id, outcome, hashes."""
+    hashes = ", ".join(["row_hash AS t_row_hash", *(f"h_{i} AS t_{i}" for i in range(len(plan.fields)))])
+    outcomes = (
+        f"(SELECT _seq AS o_seq, outcome, record_id AS o_id FROM {parquet(outcomes_file)} WHERE outcome <> 'not_sent')"
+    )
+    return (
+        f"SELECT nkey AS t_nkey, key AS t_key, coalesce(o_id, record_id) AS t_id, outcome, {hashes} "
+        f"FROM (SELECT * FROM {parquet(plan.rows_file)} WHERE nkey IS NOT NULL) JOIN {outcomes} ON o_seq = _seq"
+    )

@@ -1,0 +1,263 @@
+"""Can this sync run on this source and this object at all? Asked before anything is sent."""
+
+from __future__ import annotations
+
+import dataclasses
+import difflib
+from collections.abc import Iterator, Sequence
+
+import duckdb
+
+from connections.salesforce.describe import Field, ObjectDescribe
+from syncs.engine import values
+from syncs.engine.families import Line, family_of
+from syncs.engine.rules import rules_of
+from syncs.engine.sql import literal
+from syncs.engine.transform import canonical_name
+from syncs.spec import MappingSpec, SyncSpec
+
+_INSERTS = ("insert", "upsert", "mirror")
+_UPDATES = ("update", "upsert", "mirror")
+
+
+@dataclasses.dataclass(frozen=True)
+class Problem:
+    """One thing to change before a sync can run.
+
+    place: what is wrong, such as a field of the mapping. value: what stands there. reason: why it cannot be.
+    way_out: what to do about it.
+    """
+
+    place: str
+    value: str
+    reason: str
+    way_out: str
+
+    def __str__(self) -> str:
+        shown = f" '{self.value}'" if self.value else ""
+        return f"{self.place}{shown}: {self.reason} {self.way_out}"
+
+
+def problems(spec: SyncSpec, describe: ObjectDescribe, columns: Sequence[str], hint: str = "") -> list[Problem]:
+    """What keeps the sync from running; an empty list when nothing does.
+
+    describe: of the sync's object. columns: names of the source's columns. hint: what may be wrong with the source
+    when columns are missing, such as another delimiter.
+    """
+    return [
+        *_object_problems(spec, describe),
+        *_mapping_problems(spec, describe, columns, hint),
+        *_required_problems(spec, describe),
+        *_key_problems(spec, describe),
+        *_combination_problems(spec),
+        *_value_problems(spec, describe),
+    ]
+
+
+def _object_problems(spec: SyncSpec, describe: ObjectDescribe) -> Iterator[Problem]:
+    needs = [
+        (spec.mode in _INSERTS, describe.createable, "create"),
+        (spec.mode in _UPDATES, describe.updateable, "update"),
+        (spec.mode == "mirror", describe.deletable, "delete"),
+    ]
+    for needed, allowed, verb in needs:
+        if needed and not allowed:
+            yield Problem(
+                "Object",
+                describe.name,
+                f"the connected user may not {verb} its records, which the mode '{spec.mode}' needs.",
+                "Give the user that permission in Salesforce, or choose another mode or object.",
+            )
+
+
+def _mapping_problems(spec: SyncSpec, describe: ObjectDescribe, columns: Sequence[str], hint: str) -> Iterator[Problem]:
+    if not spec.mappings:
+        yield Problem("Mapping", "", "it has no lines, so there is nothing to send.", "Map at least one field.")
+    seen: set[str] = set()
+    for mapping in spec.mappings:
+        name = mapping.target.lower()
+        if name in seen:
+            yield Problem("Field", mapping.target, "it is mapped twice.", "Remove one of the two lines.")
+        seen.add(name)
+        yield from _line_problems(mapping, describe, columns, hint)
+        field = describe.field(mapping.target)
+        if field is None:
+            known = [known for known, each in describe.fields.items() if each.createable or each.updateable]
+            yield Problem(
+                "Field",
+                mapping.target,
+                f"the object {describe.name} has no such field that the connected user may see.",
+                _nearest(mapping.target, known) or "Choose another field, or give the user access to it.",
+            )
+        else:
+            yield from _field_problems(spec, field)
+
+
+def _line_problems(
+    mapping: MappingSpec, describe: ObjectDescribe, columns: Sequence[str], hint: str
+) -> Iterator[Problem]:
+    """The line's source: exactly one of a column that exists and a constant."""
+    if (mapping.source_column is None) == (mapping.constant is None):
+        yield Problem(
+            "Field",
+            mapping.target,
+            "its line has to name either a source column or a constant.",
+            "Give it one of the two.",
+        )
+    elif mapping.source_column is not None and mapping.source_column not in columns:
+        way_out = _nearest(mapping.source_column, columns) or f"Its columns are: {_listed(columns)}."
+        yield Problem(
+            "Source column",
+            mapping.source_column,
+            f"it is mapped to {mapping.target}, but the source has no column of that name.",
+            f"{way_out} {hint}".strip(),
+        )
+
+
+def _field_problems(spec: SyncSpec, field: Field) -> Iterator[Problem]:
+    if family_of(field.type) is None:
+        yield Problem(
+            "Field",
+            field.name,
+            f"fields of the type {field.type} cannot be mapped.",
+            "Map its parts, if it has any, or remove the line.",
+        )
+        return
+    is_key = field.name.lower() == spec.key_field.lower()
+    if spec.mode in _INSERTS and not field.createable:
+        kind = _read_only_kind(field)
+        yield Problem(
+            "Field",
+            field.name,
+            f"{kind} cannot be written when a record is created, which the mode '{spec.mode}' does.",
+            "Remove the line, or give the user the permission to edit the field.",
+        )
+    # An update finds its record by the key and does not write it.
+    elif spec.mode in _UPDATES and not field.updateable and not (is_key and spec.mode == "update"):
+        kind = _read_only_kind(field)
+        yield Problem(
+            "Field",
+            field.name,
+            f"{kind} cannot be written when a record is updated, which the mode '{spec.mode}' does.",
+            "Remove the line, or choose the mode 'insert'.",
+        )
+
+
+def _read_only_kind(field: Field) -> str:
+    if field.calculated:
+        return "a formula field"
+    return "an auto-number field" if field.auto_number else "the field"
+
+
+def _required_problems(spec: SyncSpec, describe: ObjectDescribe) -> Iterator[Problem]:
+    if spec.mode not in _INSERTS:
+        return
+    mapped = {mapping.target.lower() for mapping in spec.mappings}
+    for field in describe.fields.values():
+        if field.required_on_insert and field.name.lower() not in mapped:
+            yield Problem(
+                "Field",
+                field.name,
+                f"a new {describe.name} must have a value there, but it is not mapped.",
+                "Map a source column or a constant to it.",
+            )
+
+
+def _key_problems(spec: SyncSpec, describe: ObjectDescribe) -> Iterator[Problem]:
+    if not spec.key_field:
+        if spec.mode != "insert" or spec.compare != "nothing":
+            yield Problem(
+                "Sync key",
+                "",
+                f"the mode '{spec.mode}' with compare = {spec.compare} needs one, to know which record a row is.",
+                f"Choose one of the external ids of {describe.name}: {_external_ids(describe)}.",
+            )
+        return
+    field = describe.field(spec.key_field)
+    if field is None or not field.external_id:
+        reason = f"the object {describe.name} has no such field." if field is None else "it is no external id."
+        yield Problem(
+            "Sync key",
+            spec.key_field,
+            reason,
+            f"Choose one of the external ids of {describe.name} ({_external_ids(describe)}), or mark the field as one.",
+        )
+    mapping = next((line for line in spec.mappings if line.target.lower() == spec.key_field.lower()), None)
+    if mapping is None:
+        yield Problem("Sync key", spec.key_field, "it is not mapped.", "Map a source column to it.")
+    elif mapping.source_column is None:
+        yield Problem(
+            "Sync key",
+            spec.key_field,
+            "it is mapped to a constant, so all rows would be the same record.",
+            "Map a source column to it.",
+        )
+
+
+def _combination_problems(spec: SyncSpec) -> Iterator[Problem]:
+    if spec.mode == "mirror" and spec.compare == "nothing":
+        yield Problem(
+            "Compare",
+            spec.compare,
+            "the mode 'mirror' deletes what left the source, and only a snapshot tells what that is.",
+            "Choose compare = snapshot, or the mode 'upsert'.",
+        )
+    for place, number in (("Batch rows", spec.batch_rows), ("Batch bytes", spec.batch_bytes)):
+        if number < 1:
+            yield Problem(place, str(number), "a batch has to hold something.", "Give a number above 0.")
+
+
+def _value_problems(spec: SyncSpec, describe: ObjectDescribe) -> Iterator[Problem]:
+    """The time zone and the constants, tried with the SQL that will be used."""
+    with duckdb.connect(":memory:") as connection:
+        connection.execute("SET TimeZone = 'UTC'")
+        try:
+            probe = "SELECT timezone(?, TIMESTAMP '2024-01-01 00:00:00')::VARCHAR"
+            connection.execute(probe, [spec.time_zone]).fetchall()
+        except duckdb.Error:
+            yield Problem(
+                "Time zone",
+                spec.time_zone,
+                "there is no time zone of that name.",
+                "Give an IANA name such as 'Europe/Berlin' or 'UTC'.",
+            )
+            return
+        for index, mapping in enumerate(spec.mappings):
+            field = describe.field(mapping.target)
+            family = None if field is None else family_of(field.type)
+            if mapping.constant is not None and field is not None and family is not None:
+                line = Line(index, mapping, field, family, None)
+                yield from _constant_problems(connection, line, spec.time_zone)
+
+
+def _constant_problems(connection: duckdb.DuckDBPyConnection, line: Line, time_zone: str) -> Iterator[Problem]:
+    constant = (line.mapping.constant or "").strip(values.WHITE_SPACE)
+    text, name = f"t_{line.index}", canonical_name(line)
+    query = f"SELECT nullif({literal(constant)}, '') AS {text}"
+    if name != text:
+        query = f"SELECT *, {values.canonical(line.family, text, time_zone)} AS {name} FROM ({query})"
+    rules = rules_of(line, time_zone)
+    reasons = " ".join(f"WHEN {rule.condition} THEN {rule.message}" for rule in rules)
+    wrong = f"{text} IS NOT NULL AND {values.encoded(line, name)} IS NULL"
+    required = "true" if line.field.required_on_insert or (line.clears and not line.field.nillable) else "false"
+    refused = f"({wrong}) OR ({text} IS NULL AND {required})"
+    [(reason,)] = connection.execute(
+        f"SELECT CASE WHEN {refused} THEN CASE {reasons} END END FROM ({query})"
+    ).fetchall()
+    if reason is not None:
+        yield Problem("Constant", line.mapping.constant or "", f"it cannot go into {line.field.name}: {reason}", "")
+
+
+def _external_ids(describe: ObjectDescribe) -> str:
+    names = [field.name for field in describe.fields.values() if field.external_id]
+    return _listed(names) or "it has none yet; make one in Salesforce"
+
+
+def _listed(names: Sequence[str], most: int = 30) -> str:
+    return ", ".join(names[:most]) + (f" and {len(names) - most} more" if len(names) > most else "")
+
+
+def _nearest(name: str, names: Sequence[str]) -> str:
+    folded = {known.lower(): known for known in reversed(names)}
+    near = difflib.get_close_matches(name.lower(), list(folded), n=1, cutoff=0.6)
+    return f"Did you mean '{folded[near[0]]}'?" if near else ""
