@@ -112,7 +112,6 @@ _BY_CODE: dict[str, type[SalesforceError]] = {
     "INVALID_TYPE": MisconfiguredError,
     "INVALIDJOB": WrongJobState,
     "INVALIDJOBSTATE": WrongJobState,
-    "INVALIDBATCH": WrongJobState,
 }
 
 _TRANSIENT_STATUSES = frozenset({408, 409, 420, 425, 429, 500, 502, 503, 504})
@@ -159,8 +158,14 @@ def _request_class(status: int, code: str, about_job: bool) -> type[SalesforceEr
     if about_job and status == 404:
         return JobGone
     known = _BY_CODE.get(code.upper())
+    if known is WrongJobState and not about_job:
+        # While a job is being created, INVALIDJOB means that its description is wrong, not its state.
+        return PermanentError
     if known is not None:
         return known
+    if about_job and status == 409:
+        # A job of another API version; a conflict elsewhere passes.
+        return PermanentError
     if status in _TRANSIENT_STATUSES or status >= 500:
         return TransientError
     if status in (401, 403, 410) or 300 <= status < 400:
@@ -234,6 +239,15 @@ def split_row_error(text: str) -> tuple[str, str, tuple[str, ...]]:
     if not colon:
         return code, names, ()
     return code, message, tuple(name.strip() for name in names.split(",") if name.strip())
+
+
+# What a whole Bulk API job fails with when another one with the same rows would fail as well.
+_LASTING_JOB_ERRORS = ("InvalidBatch", "ClientInputError", "InvalidEntity", "FeatureNotEnabled", "InvalidJob")
+
+
+def job_error_lasts(text: str) -> bool:
+    """Whether the `errorMessage` of a failed Bulk API job says that the same rows would fail again."""
+    return text.startswith(_LASTING_JOB_ERRORS)
 
 
 _WHAT_TO_DO = {

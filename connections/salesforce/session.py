@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import json as jsonlib
 import re
 import threading
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextvars import ContextVar
 from decimal import Decimal
 from typing import Any
 from urllib.parse import urlsplit
@@ -40,6 +42,27 @@ class LimitInfo:
 
     used: int
     max: int
+
+
+@dataclasses.dataclass
+class CallMeter:
+    """HTTP calls made to Salesforce within `counting()`."""
+
+    made: int = 0
+
+
+_meter: ContextVar[CallMeter | None] = ContextVar("salesforce_calls", default=None)
+
+
+@contextlib.contextmanager
+def counting() -> Iterator[CallMeter]:
+    """Within this context, the calls that this thread makes are counted, whichever session makes them."""
+    meter = CallMeter()
+    reset = _meter.set(meter)
+    try:
+        yield meter
+    finally:
+        _meter.reset(reset)
 
 
 class SalesforceSession:
@@ -176,8 +199,7 @@ class SalesforceSession:
     ) -> requests.Response:
         full_path = path if path.startswith("/") else f"{self.data_path}/{path}"
         all_headers = {**_DATA_HEADERS, **(headers or {}), "Authorization": f"Bearer {token.access_token}"}
-        with self._count_lock:
-            self._calls += 1
+        self._count_call()
         try:
             answer = self._http.request(
                 method,
@@ -200,6 +222,12 @@ class SalesforceSession:
             self._limit_info = LimitInfo(int(used[1]), int(used[2]))
         return answer
 
+    def _count_call(self) -> None:
+        with self._count_lock:
+            self._calls += 1
+        if (meter := _meter.get()) is not None:
+            meter.made += 1
+
     def _expired(self, answer: requests.Response) -> bool:
         body = _body(answer)
         first = body[0] if isinstance(body, list) and body else body
@@ -213,8 +241,7 @@ class SalesforceSession:
         """A token other than `stale`. Whoever comes second finds what the first one fetched."""
         with self._login_lock:
             if self._token is stale:
-                with self._count_lock:
-                    self._calls += 1
+                self._count_call()
                 self._token = None
                 self._token = login(self._settings, self._http, self._policy)
             if self._token is None:

@@ -118,9 +118,10 @@ def _connect_reason(error: Exception) -> str:
     reason = _reason(error)
     if isinstance(reason, NameResolutionError):
         return "the host name is not known; check the auth URL and the network"
-    if isinstance(reason, ConnectTimeoutError):
-        return "the host did not answer in time"
-    return "the host refused or is not reachable"
+    # To urllib3 a refused connection is a kind of time-out, so it is looked for first.
+    if isinstance(reason, NewConnectionError):
+        return "the host refused it or cannot be reached"
+    return "the host did not answer in time"
 
 
 def _tls_reason(error: Exception) -> str:
