@@ -9,13 +9,14 @@ from typing import Any
 from django.db import transaction
 from syncs.engine.plan import Plan
 
-from connections.salesforce.errors import what_to_do
+from connections.salesforce.errors import split_row_error, what_to_do
 from jobs import files
 from jobs.leases import Lease
 from jobs.models import Batch, ErrorGroup, Job, Status
 from jobs.planning import Planner, snapshot_header
 from jobs.states import move
-from syncs.engine import outcome, snapshot
+from syncs.engine import finish as engine
+from syncs.engine import snapshot
 from syncs.models import Sync
 
 log = logging.getLogger("sfsync.jobs")
@@ -32,13 +33,13 @@ def finish(job: Job, lease: Lease) -> None:
     planner = Planner(job, lease)
     plan = Plan.from_json(job.manifests["plan"])
     batches = list(job.batches.all())
-    final = outcome.finish(
+    final = engine.finish(
         planner.workspace,
         planner.spec,
         planner.staged,
         plan,
         [Path(entry["file"]) for batch in batches for entry in batch.outcomes],
-        {batch.number: batch.unresolved for batch in batches if batch.unresolved},
+        {batch.number: f"{batch.unresolved}: {batch.reason}" for batch in batches if batch.unresolved},
         files.attempt_folder(job, "final"),
         "final",
     )
@@ -50,12 +51,12 @@ def finish(job: Job, lease: Lease) -> None:
         _drop_old_snapshots(job.sync, pointer)
 
 
-def _write_snapshot(planner: Planner, plan: Plan, final: outcome.Final) -> dict[str, Any] | None:
+def _write_snapshot(planner: Planner, plan: Plan, final: engine.Final) -> dict[str, Any] | None:
     """A new snapshot with what Salesforce confirmed; None for a sync that keeps none."""
     job, spec = planner.job, planner.spec
     if not spec.key_field:
         return None
-    previous = job.manifests["snapshot"]["base"]
+    previous = job.manifests["snapshot"]["path"]
     planner.lease.check()
     written = snapshot.commit(
         planner.workspace,
@@ -70,40 +71,27 @@ def _write_snapshot(planner: Planner, plan: Plan, final: outcome.Final) -> dict[
     return written.to_json()
 
 
-def _verdict(job: Job, batches: list[Batch], final: outcome.Final) -> tuple[Status, str]:
+def _verdict(job: Job, batches: list[Batch], final: engine.Final) -> tuple[Status, str]:
     """How the job ended, and why in plain words when not well."""
     reasons = "; ".join(dict.fromkeys(batch.reason for batch in batches if batch.unresolved and batch.reason))
     if not final.balanced:
-        return Status.FAILED, f"The counts of this job do not add up, so do not rely on it: {final.imbalance}"
+        return Status.FAILED, f"The counts of this job do not add up, so do not rely on it: {' '.join(final.imbalance)}"
     if job.status == Status.CANCELLING:
         return Status.CANCELLED, reasons
-    if final.counts["unknown"] or final.counts["not_sent"] or final.dropped["unknown"] or final.dropped["not_sent"]:
+    source, dropped = final.source, final.dropped
+    if source["unknown"] or source["not_sent"] or dropped["unknown"] or dropped["not_sent"]:
         return Status.FAILED, reasons
-    refused = final.counts["malformed"] + final.counts["rejected"] + final.counts["failed"] + final.dropped["failed"]
-    if refused:
+    if source["malformed"] or source["rejected"] or source["failed"] or dropped["failed"]:
         return Status.PARTIAL, ""
     return Status.SUCCEEDED, ""
 
 
 def _end(
-    job: Job, lease: Lease, final: outcome.Final, pointer: dict[str, Any] | None, status: Status, reason: str
+    job: Job, lease: Lease, final: engine.Final, pointer: dict[str, Any] | None, status: Status, reason: str
 ) -> None:
     plan = job.manifests["plan"]
-    counts = {**final.counts, "dropped": final.dropped, "trimmed": plan["trimmed"], "rounded": plan["rounded"]}
-    groups = [
-        ErrorGroup(
-            organization_id=job.organization_id,
-            job=job,
-            source=group.source,
-            code=group.code[:100],
-            field=group.field[:255],
-            rows=group.rows,
-            sample_row=group.sample_row,
-            sample_message=group.sample_message,
-            advice=what_to_do(group.code) if group.source == "salesforce" else "",
-        )
-        for group in final.groups
-    ]
+    counts = {**final.source, "dropped": final.dropped, "trimmed": plan["trimmed"], "rounded": plan["rounded"]}
+    groups = [_error_group(job, group) for group in final.groups]
     manifests = {**job.manifests, "final": final.to_json()}
     with transaction.atomic():
         ErrorGroup.all_objects.bulk_create(groups)
@@ -112,6 +100,21 @@ def _end(
         if pointer is not None:
             Sync.all_objects.filter(pk=job.sync_id).update(snapshot=pointer)
     log.info("%s ended as %s: %s", job, status, counts)
+
+
+def _error_group(job: Job, group: engine.ErrorGroup) -> ErrorGroup:
+    refused_there = group.source == "salesforce"
+    return ErrorGroup(
+        organization_id=job.organization_id,
+        job=job,
+        source=group.source,
+        code=group.code[:100],
+        field=group.field[:255],
+        rows=group.count,
+        sample_row=group.sample_row,
+        sample_message=split_row_error(group.sample_message)[1] if refused_there else group.sample_message,
+        advice=what_to_do(group.code) if refused_there else "",
+    )
 
 
 def _drop_old_snapshots(sync: Sync, pointer: dict[str, Any]) -> None:

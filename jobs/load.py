@@ -56,6 +56,7 @@ def advance_batch(pk: int) -> None:
             return
         with files.job_log(batch.job):
             _try_step(batch, lease)
+    wake_when_loaded(batch.job_id)
 
 
 def _try_step(batch: Batch, lease: Lease) -> None:

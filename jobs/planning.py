@@ -13,7 +13,8 @@ from typing import Any
 from connections.sources.base import Selection
 from django.db import transaction
 from django.utils.functional import cached_property
-from syncs.engine.plan import Plan, Staged
+from syncs.engine.plan import Plan
+from syncs.engine.stage import Staged
 
 from connections import kinds
 from connections.models import Connection
@@ -76,6 +77,18 @@ class Planner:
         if not Job.all_objects.filter(pk=self.job.pk, status=Status.PLANNING).exists():
             raise StatusChanged
 
+    def _telling(self, phase: str) -> Callable[[int], None]:
+        """A function that writes how many rows a stage has done, often enough for somebody who watches."""
+        last_told = 0.0
+
+        def tell(rows: int) -> None:
+            nonlocal last_told
+            if time.monotonic() - last_told >= 0.5:
+                last_told = time.monotonic()
+                self._still_planning(phase=phase, rows=rows)
+
+        return tell
+
     # --- the stages ---
 
     def _describe(self) -> dict[str, Any]:
@@ -100,20 +113,12 @@ class Planner:
     def _read_source(self) -> dict[str, Any]:
         source = kinds.open_source(self.job.source)
         selection = self.spec.selection
-        last_told = 0.0
-
-        def tell(rows: int) -> None:
-            nonlocal last_told
-            if time.monotonic() - last_told >= 0.5:
-                last_told = time.monotonic()
-                self._still_planning(phase="staged", rows=rows)
-
         with source.read(Selection(selection.table, selection.query, selection.path)) as reading:
             problems = validate.problems(self.spec, self.describe, reading.columns, reading.hint)
             if problems:
                 raise Misconfigured("\n".join(str(problem) for problem in problems))
             path = files.attempt_folder(self.job, "staged") / "rows.parquet"
-            staged = stage.stage(self.workspace, reading, path, progress=tell)
+            staged = stage.stage(self.workspace, reading, path, progress=self._telling("staged"))
         log.info("%s: read %d rows from %s.", self.job, staged.rows, reading.name)
         return staged.to_json()
 
@@ -122,13 +127,12 @@ class Planner:
         return Staged.from_json(self.job.manifests["staged"])
 
     def _pick_snapshot(self) -> dict[str, Any]:
-        """Which snapshot the plan compares with (path), and on which one the job's outcomes are written (base)."""
         known = self.job.sync.snapshot
         if not known or self.job.full_resync or not self.spec.key_field:
-            return {"path": None, "base": None}
+            return {"path": None}
         reasons = snapshot.check_header(Path(known["path"]), snapshot_header(self.job, self.spec, self.describe))
-        if self.spec.compare == "nothing":
-            return {"path": None, "base": None if reasons else known["path"]}
+        if reasons and self.spec.compare == "nothing":
+            return {"path": None}
         if reasons:
             raise Misconfigured(
                 "What Salesforce is known to hold cannot be used, so nothing was sent and nothing deleted: "
@@ -136,7 +140,7 @@ class Planner:
                 + f" Set the connection right again, or start over with `run_sync '{self.job.sync.name}' --full-resync`"
                 " (every row is sent again; nothing is deleted by that job)."
             )
-        return {"path": known["path"], "base": known["path"]}
+        return {"path": known["path"]}
 
     def _snapshot_path(self) -> Path | None:
         path = self.job.manifests["snapshot"]["path"]
@@ -170,6 +174,7 @@ class Planner:
             Path(found) if found else None,
             folder,
             "plan",
+            progress=self._telling("plan"),
         )
         batches = [
             Batch(
@@ -178,7 +183,7 @@ class Planner:
                 number=batch.number,
                 operation=batch.operation,
                 rows=batch.rows,
-                payload={"path": batch.file, "rows": batch.rows, "bytes": batch.bytes},
+                payload={"path": str(batch.file), "rows": batch.rows, "bytes": batch.bytes},
             )
             for batch in plan.batches
         ]
@@ -195,4 +200,13 @@ class Planner:
 
 def snapshot_header(job: Job, spec: SyncSpec, described: ObjectDescribe) -> snapshot.SnapshotHeader:
     """What a snapshot of this job must say of itself."""
-    return snapshot.header(job.salesforce_org_id, spec, described)
+    targets = [described.field(line.target) for line in spec.mappings]
+    key = described.field(spec.key_field)
+    return snapshot.SnapshotHeader(
+        salesforce_org_id=job.salesforce_org_id,
+        object=described.name,
+        key_fields=(key.name,) if key else (),
+        fields=tuple(field.name for field in targets if field is not None and field != key),
+        encoder_version=snapshot.ENCODER_VERSION,
+        hash_version=snapshot.hash_version(),
+    )

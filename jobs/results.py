@@ -7,8 +7,8 @@ from pathlib import Path
 from jobs import files
 from jobs.errors import JobRefused
 from jobs.models import Job
-from syncs.engine import outcome
-from syncs.engine.plan import Staged
+from syncs.engine.refused import refused_rows_csv
+from syncs.engine.stage import Staged
 
 
 def write_refused_rows(job: Job, to: Path) -> int:
@@ -20,4 +20,4 @@ def write_refused_rows(job: Job, to: Path) -> int:
     if final is None:
         raise JobRefused(f"Job {job.pk} is {job.get_status_display().lower()} and has no row errors to show.")
     staged = Staged.from_json(job.manifests["staged"])
-    return outcome.refused_rows_csv(files.workspace(), staged, Path(final["errors_file"]), to)
+    return refused_rows_csv(files.workspace(), staged, Path(final["errors_file"]), to)

@@ -41,12 +41,9 @@ def claim_due(job: Job | None = None) -> list[tuple[str, int]]:
 
 
 def _claim(rows: QuerySet) -> list[int]:
-    due = rows.filter(free(), next_poll_at__lte=Now()).values_list("pk", "next_poll_at")
-    return [
-        pk
-        for pk, at in due
-        if rows.model.all_objects.filter(free(), pk=pk, next_poll_at=at).update(next_poll_at=Now() + CLAIM)
-    ]
+    due = rows.filter(free(), next_poll_at__lte=Now())
+    claimable = rows.model.all_objects.filter(free(), next_poll_at__lte=Now())
+    return [pk for pk in due.values_list("pk", flat=True) if claimable.filter(pk=pk).update(next_poll_at=Now() + CLAIM)]
 
 
 def _within_limits(batches: QuerySet) -> list[int]:

@@ -2,6 +2,7 @@
 
 import os
 import tempfile
+import uuid
 from pathlib import Path
 
 from cryptography.fernet import Fernet
@@ -14,3 +15,8 @@ os.environ["SFSYNC_SECRET_KEY"] = "only-for-tests"
 os.environ["SFSYNC_ENCRYPTION_KEYS"] = Fernet.generate_key().decode()
 for _name in ("SFSYNC_DATABASE_URL", "SFSYNC_BROKER_URL", "SFSYNC_FILES", "SFSYNC_STORAGE", "SFSYNC_SCRATCH"):
     os.environ.pop(_name, None)
+
+# The same tests on the grown form: PostgreSQL instead of SQLite.
+if os.environ.get("SFSYNC_TESTS_ON") == "postgres":
+    _server = os.environ.get("SFSYNC_TEST_POSTGRES_URL", "postgres://postgres@127.0.0.1:5432")
+    os.environ["SFSYNC_DATABASE_URL"] = f"{_server}/sfsync_{uuid.uuid4().hex[:8]}"
