@@ -18,8 +18,10 @@ $(READY): requirements.lock
 .env: | $(READY)
 	umask 077; $(RUN) -m sfsync.keys --env > .env
 
+# Always from nothing, in a folder of its own.
 demo: setup
-	$(RUN) manage.py demo $(ARGS)
+	rm -rf .sfsync/demo
+	SFSYNC_DATA=.sfsync/demo $(RUN) manage.py demo $(ARGS)
 
 test: $(READY)
 	$(RUN) -m pytest $(ARGS)

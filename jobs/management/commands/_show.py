@@ -5,6 +5,8 @@ from __future__ import annotations
 from typing import Any
 
 from rich.console import Console
+from rich.markup import escape
+from rich.padding import Padding
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
 from rich.table import Table
 
@@ -77,7 +79,7 @@ def show_outcome(console: Console, job: Job) -> None:
         console.print(_counts_table(job))
     groups = list(ErrorGroup.all_objects.filter(job=job))
     if groups:
-        console.print(_groups_table(groups))
+        _show_groups(console, groups)
 
 
 def _counts_table(job: Job) -> Table:
@@ -99,12 +101,13 @@ def _counts_table(job: Job) -> Table:
     return table
 
 
-def _groups_table(groups: list[ErrorGroup]) -> Table:
-    table = Table(title="Refused rows", title_justify="left", box=None, pad_edge=False)
-    for heading in ("Rows", "By", "Reason", "Field", "For example"):
-        table.add_column(heading, justify="right" if heading == "Rows" else "left", overflow="fold")
+def _show_groups(console: Console, groups: list[ErrorGroup]) -> None:
+    """One refused row of each sort, on lines that fit into any terminal."""
+    console.print("[bold]Refused rows[/bold]")
     for group in groups:
         by = "sfsync" if group.source == "rule" else "Salesforce"
+        field = f" ({group.field})" if group.field else ""
+        console.print(f"[red]{group.rows:>8,}[/red]  [bold]{escape(group.code + field)}[/bold], by {by}", highlight=False)
         where = f"row {group.sample_row}: " if group.sample_row else ""
-        table.add_row(f"{group.rows:,}", by, group.code, group.field, where + group.sample_message)
-    return table
+        example = Padding(escape(f"{where}{group.sample_message} {group.advice}".rstrip()), (0, 0, 0, 10))
+        console.print(example, highlight=False)
