@@ -93,7 +93,7 @@ def _type_rows(store: Store, cursor: duckdb.DuckDBPyConnection, write: Write, so
     errors = [
         error
         for column, each in write.columns
-        if (error := rules.value_error(each, f"t_{column}", f"v_{column}", store.schema))
+        if (error := rules.value_error(each, f"t_{column}", f"v_{column}", store.schema, write.object.key_prefix))
     ]
     kept = "".join(f", g_{column}, v_{column}" for column, _ in write.columns)
     error = f"coalesce({', '.join(errors)})" if errors else "NULL::VARCHAR"

@@ -80,15 +80,18 @@ def typed_value(field: Field, text: str) -> str:
     return text
 
 
-def value_error(field: Field, text: str, value: str, schema: Schema) -> str | None:
-    """SQL: the error of a cell, or NULL; None when a field of this type takes any text."""
+def value_error(field: Field, text: str, value: str, schema: Schema, own_prefix: str) -> str | None:
+    """SQL: the error of a cell, or NULL; None when a field of this type takes any text.
+
+    `own_prefix` is the key prefix of the object being written, for its Id.
+    """
     if field.is_number:
         return _number_error(field, text, value)
     if field.type in ("boolean", "date", "datetime"):
         wrong = _concat(f"INVALID_TYPE_ON_FIELD_IN_RECORD:{field.label}: value not of required type: ", text, field)
         return f"CASE WHEN {text} IS NOT NULL AND {value} IS NULL THEN {wrong} END"
     if field.is_id:
-        return _id_error(field, text, value, schema)
+        return _id_error(field, text, value, _allowed_prefixes(field, schema, own_prefix))
     if field.is_text:
         return _text_error(field, text)
     return None
@@ -108,13 +111,19 @@ def _number_error(field: Field, text: str, value: str) -> str:
     return f"CASE WHEN {refused} AND {is_number} THEN {outside} WHEN {refused} THEN {wrong} END"
 
 
-def _id_error(field: Field, text: str, value: str, schema: Schema) -> str:
+def _allowed_prefixes(field: Field, schema: Schema, own_prefix: str) -> list[str]:
+    """The key prefixes an id in this field may have; empty when one of its objects is not in the org."""
+    if field.type == "id":
+        return [own_prefix]
+    targets = [schema.object_named(each) for each in field.reference_to]
+    return [each.key_prefix for each in targets if each] if all(targets) else []
+
+
+def _id_error(field: Field, text: str, value: str, prefixes: list[str]) -> str:
     wrong = _concat(f"MALFORMED_ID:{field.label}: id value of incorrect type: ", text, field)
     conditions = [f"{value} IS NULL", f"(length({text}) = 18 AND {value} <> {text})"]
-    targets = [schema.object_named(each) for each in field.reference_to]
-    if targets and all(targets):
-        prefixes = literals([each.key_prefix for each in targets if each])
-        conditions.append(f"{value}[1:3] NOT IN {prefixes}")
+    if prefixes:
+        conditions.append(f"{value}[1:3] NOT IN {literals(prefixes)}")
     return f"CASE WHEN {text} IS NOT NULL AND ({' OR '.join(conditions)}) THEN {wrong} END"
 
 

@@ -1,8 +1,8 @@
 """SOQL to SQL: a grammar, and a compiler that knows the object's fields (SOQL and SOSL reference).
 
-Understood: field lists, COUNT(), COUNT(field), WHERE with AND, OR, NOT and parentheses, = != <> < > <= >= LIKE IN
-NOT IN, null, strings with escapes, numbers, booleans, dates, datetimes, TODAY, YESTERDAY and TOMORROW, ORDER BY, LIMIT, OFFSET,
-FOR VIEW, FOR REFERENCE, FOR UPDATE and ALL ROWS. Anything else is refused as MALFORMED_QUERY.
+Understood: field lists, COUNT(), COUNT(field), WHERE with AND, OR, NOT and parentheses, the comparison operators, LIKE,
+IN, NOT IN, null, strings with escapes, numbers, booleans, dates, datetimes, TODAY, YESTERDAY and TOMORROW, ORDER BY,
+LIMIT, OFFSET, FOR VIEW, FOR REFERENCE, FOR UPDATE and ALL ROWS. Anything else is refused as MALFORMED_QUERY.
 """
 
 from __future__ import annotations
