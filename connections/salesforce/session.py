@@ -167,7 +167,7 @@ class SalesforceSession:
             data = jsonlib.dumps(json, ensure_ascii=False).encode()
             headers = {"Content-Type": "application/json; charset=UTF-8", **(headers or {})}
         answer = self._send(token, method, path, doing, data, headers, stream, params)
-        if answer.status_code == 401 and self._expired(answer):
+        if answer.status_code == 401 and _expired(answer, doing):
             answer.close()
             token = self._renewed_token(token)
             if hasattr(data, "seek"):
@@ -176,7 +176,7 @@ class SalesforceSession:
         if 200 <= answer.status_code < 300:
             return answer
         with answer:
-            body = _body(answer)
+            body = _body(answer, doing)
         raise request_error(
             answer.status_code,
             body,
@@ -228,11 +228,6 @@ class SalesforceSession:
         if (meter := _meter.get()) is not None:
             meter.made += 1
 
-    def _expired(self, answer: requests.Response) -> bool:
-        body = _body(answer)
-        first = body[0] if isinstance(body, list) and body else body
-        return isinstance(first, dict) and first.get("errorCode") == "INVALID_SESSION_ID"
-
     def _current_token(self) -> Token:
         token = self._token
         return token if token is not None else self._renewed_token(None)
@@ -249,7 +244,14 @@ class SalesforceSession:
             return self._token
 
 
-def _body(answer: requests.Response) -> Any:
+def _expired(answer: requests.Response, doing: str) -> bool:
+    body = _body(answer, doing)
+    first = body[0] if isinstance(body, list) and body else body
+    return isinstance(first, dict) and first.get("errorCode") == "INVALID_SESSION_ID"
+
+
+def _body(answer: requests.Response, doing: str) -> Any:
+    """The JSON, or the beginning of the text, of a refusal; read now if the answer is a stream."""
     try:
         return answer.json()
     except ValueError:
@@ -257,7 +259,8 @@ def _body(answer: requests.Response) -> Any:
     except Exception as error:
         if not is_network_error(error):
             raise
-        return ""
+        # Whatever was refused had no effect.
+        raise network_error(error, doing, changes=False) from None
 
 
 class _Relay(requests.Session):

@@ -17,7 +17,7 @@ _READ_ONLY = "25006"
 _TRANSIENT = frozenset({"08", "40", "53", "55", "57", "58", "XX"})
 _MISCONFIGURED = frozenset({"0A", "28", "3D", "3F", "42", "54"})
 
-# A refused login comes without a code, so here the text has to do. Anything else at this point may pass.
+# A failed login comes without a code, so here the text has to do.
 _REFUSED = (
     "authentication failed",
     "does not exist",
@@ -26,12 +26,16 @@ _REFUSED = (
     "not permitted",
     "sslmode",
 )
+_BUSY = ("starting up", "shutting down", "recovery mode", "too many", "connection slots")
 
 
 def login_error(error: psycopg.Error, where: str, secrets: tuple[str, ...]) -> SourceError:
     """What a failed connection means. where: host, port and database, in words."""
     text = _clean(str(error), secrets)
-    if any(part in text for part in _REFUSED) or "SSL" in text or "certificate" in text:
+    refused = any(part in text for part in _REFUSED) or "SSL" in text or "certificate" in text
+    # A server may say it in another language, but not before it has seen the password.
+    asked_for_password = error.pgconn is not None and error.pgconn.used_password
+    if refused or (asked_for_password and not any(part in text for part in _BUSY)):
         return MisconfiguredSourceError(f"PostgreSQL at {where} refused the login: {text}. Correct the connection.")
     return TransientSourceError(f"PostgreSQL at {where} cannot be reached: {text}.")
 

@@ -15,6 +15,7 @@ from connections.salesforce.errors import (
     SalesforceError,
     TransientError,
     WrongJobState,
+    job_error_lasts,
     request_error,
     row_error_class,
     split_row_error,
@@ -138,6 +139,13 @@ def test_row_errors_that_pass_are_told_from_those_that_stay() -> None:
     nested = "MyTrigger: execution of BeforeInsert caused by: UNABLE_TO_LOCK_ROW"
     assert row_error_class("CANNOT_INSERT_UPDATE_ACTIVATE_ENTITY", nested) == "transient"
     assert row_error_class("CANNOT_INSERT_UPDATE_ACTIVATE_ENTITY", "NullPointerException") == "permanent"
+
+
+def test_job_errors_that_would_come_again_are_told_from_the_others() -> None:
+    assert job_error_lasts("InvalidBatch : Field name not found : Industryy")
+    assert job_error_lasts("ClientInputError : LineEnding is invalid on user data.")
+    assert not job_error_lasts("InternalServerError : Retries exhausted")
+    assert not job_error_lasts("")
 
 
 def test_there_is_advice_for_known_and_unknown_codes() -> None:

@@ -20,6 +20,7 @@ from connections.salesforce.errors import (
     TransientError,
 )
 from connections.salesforce.query import rows
+from connections.salesforce.session import counting
 from tests.connections.salesforce.scripted import ScriptedServer, answer
 from tests.connections.salesforce.sessions import sandbox_session, scripted_session
 from tests.sandbox_process import SandboxProcess
@@ -127,6 +128,24 @@ def test_an_answer_that_breaks_off_is_transient(broken: bytes) -> None:
         with pytest.raises(TransientError) as caught:
             session.request("POST", "jobs/ingest", json={})
         assert caught.value.effect_unknown
+
+
+def test_a_refusal_of_a_download_that_breaks_off_is_transient(tmp_path: Path) -> None:
+    for status in ("401 Unauthorized", "404 Not Found"):
+        with ScriptedServer(answer(status, "[{", length=99)) as server, scripted_session(server.url) as session:
+            with pytest.raises(TransientError, match="connection broke"):
+                bulk.download(session, "750000000000001AAA", "failedResults", tmp_path / "result.csv")
+            assert server.logins == 1
+
+
+def test_calls_are_counted_for_the_thread_that_makes_them() -> None:
+    with ScriptedServer(OK, OK, OK) as server, scripted_session(server.url) as session:
+        session.request("GET", "limits")
+        with counting() as meter, ThreadPoolExecutor(1) as pool:
+            session.request("GET", "limits")
+            pool.submit(session.request, "GET", "limits").result()
+        assert meter.made == 1
+        assert session.calls == 4
 
 
 def test_a_server_that_does_not_answer_in_time_is_transient(sandbox: SandboxProcess) -> None:

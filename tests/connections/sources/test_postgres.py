@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import socket
+import struct
 import threading
 import time
 from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import psycopg
@@ -197,6 +200,49 @@ def test_a_failed_connection_is_told_without_the_password(
     with pytest.raises(kind, match=message) as caught:
         postgres.source(password="s3cr3t-planted", **changes).check()
     assert "s3cr3t-planted" not in f"{caught.value!r}{caught.value.__cause__!r}{caught.value.__context__!r}"
+
+
+@contextmanager
+def refusing_server(message: str) -> Iterator[int]:
+    """A server that asks for a password and then ends with an error; yields its port."""
+
+    def serve() -> None:
+        for _ in range(2):
+            try:
+                connection, _ = listening.accept()
+            except OSError:
+                return
+            with connection:
+                while (head := connection.recv(4096)) and len(head) == 8:
+                    connection.sendall(b"N")  # no SSL, no GSS
+                connection.sendall(b"R" + struct.pack("!ii", 8, 3))  # AuthenticationCleartextPassword
+                connection.recv(4096)
+                fields = b"SFATAL\0C28P01\0M" + message.encode() + b"\0\0"
+                connection.sendall(b"E" + struct.pack("!i", len(fields) + 4) + fields)
+
+    with socket.create_server(("127.0.0.1", 0)) as listening:
+        listening.settimeout(10)
+        thread = threading.Thread(target=serve, daemon=True)
+        thread.start()
+        yield listening.getsockname()[1]
+
+
+@pytest.mark.parametrize(
+    ("message", "kind"),
+    [
+        ('password authentication failed for user "u"', MisconfiguredSourceError),
+        ("Passwort-Authentifizierung für Benutzer »u« fehlgeschlagen", MisconfiguredSourceError),
+        ("sorry, too many clients already", TransientSourceError),
+        ("the database system is starting up", TransientSourceError),
+    ],
+)
+def test_a_refused_password_is_told_from_a_busy_server(message: str, kind: type[SourceError]) -> None:
+    with refusing_server(message) as port:
+        settings = Settings(host="127.0.0.1", port=port, database="d", user="u", password="s3cr3t-planted")
+        with pytest.raises(kind) as caught:
+            PostgresSource(settings, address_policy=lambda host, port: None).check()
+    assert message in str(caught.value)
+    assert "s3cr3t-planted" not in str(caught.value)
 
 
 def test_the_address_policy_is_asked_before_connecting() -> None:
