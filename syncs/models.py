@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+from typing import Any
+
 from django.core.exceptions import ValidationError
 from django.core.validators import MaxValueValidator, MinValueValidator
 from django.db import models
@@ -75,6 +77,15 @@ class Sync(TenantModel):
         for connection in (self.source, self.destination):
             if connection.organization_id != self.organization_id:
                 raise ValidationError(f"The connection '{connection.pk}' does not exist in this organization.")
+
+    def save(self, *args: Any, **options: Any) -> None:
+        # A job may have moved the snapshot since this row was read: a form that writes it back would point to a
+        # file that is gone, or forget what Salesforce holds. Only the transaction that ends a job moves it.
+        if not self._state.adding and options.get("update_fields") is None:
+            options["update_fields"] = [
+                field.name for field in self._meta.concrete_fields if not field.primary_key and field.name != "snapshot"
+            ]
+        super().save(*args, **options)
 
     def spec(self) -> SyncSpec:
         """What a job that starts now is told to do."""
