@@ -14,6 +14,7 @@ from jobs import queue
 from jobs.errors import JobRefused
 from jobs.models import LIVE, Batch, BatchState, Job, Status
 from jobs.states import StatusChanged, move, note
+from orgs.tenancy import is_reachable
 from syncs.models import Sync
 
 log = logging.getLogger("sfsync.jobs")
@@ -23,8 +24,13 @@ def start_job(sync: Sync, *, by: str = "", full_resync: bool = False, wake: bool
     """Create a job of `sync` with everything it will need, and wake a worker once that is committed.
 
     by: who asked, for the record. full_resync: forget what Salesforce is known to hold and send every row.
-    wake: False when the caller works on the job itself. Raises JobRefused when the sync has a live job.
+    wake: False when the caller works on the job itself. Raises JobRefused when the sync has a live job, or reaches
+    for what is another organization's.
     """
+    _must_be_reachable(sync)
+    for connection in (sync.source, sync.destination):
+        if connection.organization_id != sync.organization_id:
+            raise JobRefused(f"The connection {connection.pk} of '{sync.name}' does not exist in this organization.")
     spec = sync.spec()
     try:
         with transaction.atomic():
@@ -95,6 +101,7 @@ def cancel_job(job: Job, *, by: str) -> None:
 
     Raises JobRefused when the job has ended, or is so far that nothing is left to stop.
     """
+    _must_be_reachable(job)
     if job.status in (Status.QUEUED, Status.WAITING_APPROVAL):
         _move(job, Status.CANCELLED, text=f"Cancelled by {by}.", reason=f"Cancelled by {by}.")
         return
@@ -105,7 +112,14 @@ def cancel_job(job: Job, *, by: str) -> None:
     transaction.on_commit(lambda: _wake(job))
 
 
+def _must_be_reachable(row: Sync | Job) -> None:
+    """Refuse what belongs to another organization than the current one, in words that do not tell that it exists."""
+    if not is_reachable(row):
+        raise JobRefused(f"There is no {row._meta.verbose_name} {row.pk} in this organization.")
+
+
 def _must_wait(job: Job) -> None:
+    _must_be_reachable(job)
     if job.status != Status.WAITING_APPROVAL:
         raise JobRefused(f"Job {job.pk} does not wait for approval; it is {job.get_status_display().lower()}.")
 

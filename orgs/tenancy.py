@@ -42,6 +42,12 @@ def organization_scope(organization: Organization) -> Iterator[Organization]:
         _current.reset(reset)
 
 
+def is_reachable(row: TenantModel) -> bool:
+    """Whether `row` may be touched: within a scope only what is of its organization, outside of any scope all."""
+    organization = _current.get()
+    return organization is None or organization.pk == row.organization_id
+
+
 class TenantManager(models.Manager[M]):
     """Shows the current organization's rows; raises NoOrganization outside a scope, whatever is asked of it."""
 

@@ -25,7 +25,10 @@ def find_sync(name: str, organization: str | None) -> Sync:
         slugs = ", ".join(sorted(sync.organization.slug for sync in found))
         raise CommandError(f"Several organizations have a sync '{name}': {slugs}. Say which: --organization SLUG.")
     where = f" in the organization '{organization}'" if organization else ""
-    names = ", ".join(Sync.all_objects.order_by("name").values_list("name", flat=True)[:20]) or "none yet"
+    others = Sync.all_objects.order_by("name")
+    if organization:
+        others = others.filter(organization__slug=organization)
+    names = ", ".join(dict.fromkeys(others.values_list("name", flat=True)[:20])) or "none yet"
     raise CommandError(f"There is no sync '{name}'{where}. Syncs: {names}.")
 
 
