@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 from pathlib import Path
 
-from syncs.engine.echo import content_columns
+from syncs.engine.echo import content, content_hashes
 from syncs.engine.plan import Operation
 from syncs.engine.snapshot import read_header
 from syncs.engine.sql import parquet
@@ -23,17 +23,19 @@ class Known:
     """A snapshot as the right side of a join.
 
     path: its file. places: for each hashed field of the plan, the place of its hash in the snapshot, or None for a
-    field that was mapped later.
+    field that was mapped later. same_fields: both have the same fields, so hashes of whole rows can be compared.
     """
 
     path: Path
     places: tuple[int | None, ...]
+    same_fields: bool
 
     @classmethod
     def of(cls, path: Path, fields: tuple[str, ...]) -> Known:
         """The snapshot in the file `path`, seen from a plan with these hashed fields."""
         known = {field.lower(): place for place, field in enumerate(read_header(path).fields)}
-        return cls(path, tuple(known.get(field.lower()) for field in fields))
+        places = tuple(known.get(field.lower()) for field in fields)
+        return cls(path, places, None not in places and len(places) == len(known))
 
     def columns(self) -> str:
         """A FROM item with s_nkey, s_id, s_state, s_row_hash and s_<i> for the hash of the plan's i-th field."""
@@ -135,7 +137,8 @@ class Decision:
         if self.known is None:
             return "true"
         differs = [f"h_{i} IS DISTINCT FROM s_{i} AND h_{i} IS NOT NULL" for i in range(len(self.hashed))]
-        differs.append("coalesce(row_hash <> s_row_hash, false)")
+        if self.known.same_fields:
+            differs.append("coalesce(row_hash <> s_row_hash, false)")
         return f"(coalesce(s_state <> 'present', true) OR {' OR '.join(differs)})"
 
     def _joined(self, staged: str) -> str:
@@ -161,10 +164,13 @@ class Decision:
             f"CASE WHEN e_{index} IS NOT NULL THEN (x_{index} >> 32)::UINTEGER END AS h_{place}"
             for place, index in enumerate(self.hashed)
         ]
-        whole = f"hash({', '.join(f'x_{index}' for index in self.hashed)})" if self.hashed else "0::UBIGINT"
+        # In the order of the names, so that a mapping whose lines change places is the same mapping.
+        by_name = sorted(self.hashed, key=lambda index: self.transform.lines[index].field.name)
+        whole = f"hash({', '.join(f'x_{index}' for index in by_name)})" if by_name else "0::UBIGINT"
         filled = " AND ".join(f"e_{index} IS NOT NULL" for index in self.hashed) or "true"
         columns += [f"{whole} AS whole", f"CASE WHEN {filled} THEN {whole} END AS row_hash"]
         if self.transform.key is None:
             sent = [(line.family, f"e_{line.index}") for line in self.transform.lines]
-            columns.append(content_columns(sent, self.transform.time_zone))
+            inner = f"SELECT *, {content(sent, self.transform.time_zone)} AS content FROM ({inner})"
+            columns.append(content_hashes("content"))
         return f"SELECT *, {', '.join(columns)} FROM ({inner})"

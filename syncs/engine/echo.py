@@ -11,43 +11,45 @@ from collections.abc import Iterable
 from syncs.engine import values
 from syncs.engine.families import Family
 
-# No white space or printable character, so no value has it at its edge.
+# A control character that no value has at its edge.
 _BETWEEN = "chr(31)"
 
 
 def echoed(family: Family, text: str, time_zone: str) -> str:
     """SQL: the one spelling of `text`, a column name, whether it was sent or came back; '' for blank and cleared."""
-    plain = values.full_match(text, r"(?:[!-~](?:[ -~]*[!-~])?)?")
-    tidy = f"replace(replace({values.trimmed(text)}, chr(13) || chr(10), chr(10)), chr(13), chr(10))"
-    bare = f"CASE WHEN {plain} THEN {text} ELSE {tidy} END"
-    spelled = f"list_transform([{bare}], lambda v: {_spelled(family, time_zone)})[1]"
+    spelled = _spelled(family, text, time_zone)
     return f"CASE WHEN {text} IS NULL OR {text} = '{values.CLEARED}' THEN '' ELSE {spelled} END"
 
 
-def _spelled(family: Family, time_zone: str) -> str:
-    """SQL over `v`, a text without white space at its edges."""
+def _spelled(family: Family, text: str, time_zone: str) -> str:
     match family:
         case "date":
-            return "left(v, 10)"
+            return f"left({text}, 10)"
         case "datetime":
             # Salesforce keeps whole seconds.
-            return f"coalesce(left({values.canonical(family, 'v', time_zone)}, 19), v)"
+            return f"coalesce(left({values.canonical(family, text, time_zone)}, 19), {text})"
         case "time":
-            return f"coalesce(left({values.canonical(family, 'v', time_zone)}, 8), v)"
+            return f"coalesce(left({values.canonical(family, text, time_zone)}, 8), {text})"
         case "id":
-            return "left(v, 15)"
+            return f"left({text}, 15)"
         case "multipicklist":
-            return "array_to_string(list_sort(string_split(v, ';')), ';')"
+            several = f"array_to_string(list_sort(string_split({text}, ';')), ';')"
+            return f"CASE WHEN contains({text}, ';') THEN {several} ELSE {text} END"
         case "number" | "boolean":
-            return f"coalesce({values.canonical(family, 'v', time_zone)}, v)"
+            return f"coalesce({values.canonical(family, text, time_zone)}, {text})"
         case _:
-            return "v"
+            lines = f"replace(replace({text}, chr(13) || chr(10), chr(10)), chr(13), chr(10))"
+            return f"CASE WHEN contains({text}, chr(13)) THEN {lines} ELSE {text} END"
 
 
-def content_columns(columns: Iterable[tuple[Family, str]], time_zone: str) -> str:
-    """SQL for `content_hi` and `content_lo`: a hash of 128 bits of a whole row.
+def content(columns: Iterable[tuple[Family, str]], time_zone: str) -> str:
+    """SQL for the text of a whole row, from which `content_hashes` are made.
 
     columns: family and column name of each field, in the order of the mapping.
     """
-    row = f" || {_BETWEEN} || ".join(echoed(family, name, time_zone) for family, name in columns)
-    return f"md5_number_upper({row}) AS content_hi, hash({row}) AS content_lo"
+    return f" || {_BETWEEN} || ".join(echoed(family, name, time_zone) for family, name in columns)
+
+
+def content_hashes(text: str) -> str:
+    """SQL for `content_hi` and `content_lo`, a hash of 128 bits. text: a column name."""
+    return f"md5_number_upper({text}) AS content_hi, hash({text}) AS content_lo"

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import abc
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import duckdb
 import pyarrow as pa
 
-from syncs.engine.echo import content_columns
+from syncs.engine.echo import content, content_hashes
 from syncs.engine.plan import Plan, PlannedBatch
 from syncs.engine.results import rows_of
 from syncs.engine.sql import identifier, parquet
@@ -36,6 +36,7 @@ OUTCOME_SCHEMA = pa.schema(
 # Relations that whoever asks a matcher for a query has to register, each to be read once: the three results of a
 # Salesforce job, or the payload that rows are taken from.
 SUCCESSES, FAILURES, RETURNED, PAYLOAD = "successes", "failures", "returned", "payload"
+RESENT = "resent"
 
 # A delete that Salesforce answers with this came too late, and what was wanted is so (SOAP API guide, "StatusCode").
 _ALREADY_GONE = "ENTITY_IS_DELETED"
@@ -68,8 +69,11 @@ class Matcher(abc.ABC):
     def remaining(self, names: list[str], outcome_files: Sequence[Path], only_unprocessed: bool) -> str:
         """A query for those rows of the payload, with the columns `names`, that are to be sent again."""
 
-    def _results(self, identity: str) -> str:
-        """A query for all results: the columns that `identity` gives, `outcome`, `r_id`, `error`."""
+    def _results(self, identity: str, identified: Callable[[str], str] = "SELECT * FROM {}".format) -> str:
+        """A query for all results: the columns that `identity` gives, `outcome`, `r_id`, `error`.
+
+        identified: makes a query for a relation of results that has what `identity` needs.
+        """
         match self.batch.operation:
             case "upsert":
                 done = f"CASE WHEN lower(sf__Created) = 'true' THEN '{INSERTED}' ELSE '{UPDATED}' END"
@@ -83,9 +87,10 @@ class Matcher(abc.ABC):
         if self.batch.operation == "delete":
             refused = f"CASE WHEN starts_with(sf__Error, '{_ALREADY_GONE}') THEN '{GONE}' ELSE '{FAILED}' END"
         return (
-            f"SELECT {identity}, {done} AS outcome, sf__Id AS r_id, NULL AS error FROM {SUCCESSES} UNION ALL "
-            f"SELECT {identity}, {refused}, sf__Id, sf__Error FROM {FAILURES} UNION ALL "
-            f"SELECT {identity}, '{UNPROCESSED}', NULL, NULL FROM {RETURNED}"
+            f"SELECT {identity}, {done} AS outcome, sf__Id AS r_id, NULL AS error "
+            f"FROM ({identified(SUCCESSES)}) UNION ALL "
+            f"SELECT {identity}, {refused}, sf__Id, sf__Error FROM ({identified(FAILURES)}) UNION ALL "
+            f"SELECT {identity}, '{UNPROCESSED}', NULL, NULL FROM ({identified(RETURNED)})"
         )
 
     def _rows(self, *columns: str) -> str:
@@ -169,27 +174,27 @@ class _ByContent(Matcher):
         return [column.field for column in self.plan.columns]
 
     def prepare(self, connection: duckdb.DuckDBPyConnection, resent: Path | None) -> int:
-        connection.execute(f"CREATE TEMP TABLE results AS {self._results(self._identity)}").fetchall()
+        results = self._results("content_hi, content_lo", self._identified)
+        connection.execute(f"CREATE TEMP TABLE results AS {results}").fetchall()
         # Rows that have no equal need no numbers, and most have none.
         equals = (
             f"SELECT content_hi, content_lo FROM {self._rows('content_hi', 'content_lo')} "
             "GROUP BY ALL HAVING count(*) > 1 UNION "
             "SELECT content_hi, content_lo FROM results GROUP BY ALL HAVING count(*) > 1"
         )
-        connection.execute(
-            f"CREATE TEMP TABLE equals AS SELECT content_hi AS e_hi, content_lo AS e_lo FROM ({equals})"
-        ).fetchall()
+        equals = f"SELECT content_hi AS e_hi, content_lo AS e_lo FROM ({equals})"
+        connection.execute(f"CREATE TEMP TABLE equals AS {equals}").fetchall()
         sent = "SELECT content_hi AS a_hi, content_lo AS a_lo, count(*) AS a_rows FROM {} GROUP BY ALL"
         if resent is None:
             own = f"(SELECT * FROM {self._rows('content_hi', 'content_lo')} SEMI JOIN equals ON {_same('e')})"
             connection.execute(f"CREATE TEMP TABLE attempt AS {sent.format(own)}").fetchall()
             return self.batch.rows
         with rows_of(resent, self.columns()) as rows:
-            connection.register("resent", rows.reader)
+            connection.register(RESENT, rows.reader)
             connection.execute(
-                f"CREATE TEMP TABLE attempt AS {sent.format(f'(SELECT {self._identity} FROM resent)')}"
+                f"CREATE TEMP TABLE attempt AS {sent.format(f'({self._identified(RESENT)})')}"
             ).fetchall()
-            connection.unregister("resent")
+            connection.unregister(RESENT)
             return rows.count
 
     def outcomes(self) -> str:
@@ -208,8 +213,9 @@ class _ByContent(Matcher):
         # Counted from the end of the group, whose last row has number 0.
         returned = f"outcome = '{UNPROCESSED}'"
         rank = f"row_number() OVER (PARTITION BY content_hi, content_lo, {returned} ORDER BY outcome DESC, r_id)"
+        place = f"CASE WHEN {returned} THEN 1 - rank ELSE rank - a_rows END"
         ranked = (
-            f"SELECT r_hi, r_lo, outcome, r_id, error, CASE WHEN {returned} THEN 1 - rank ELSE rank - a_rows END AS place "
+            f"SELECT r_hi, r_lo, outcome, r_id, error, {place} AS place "
             f"FROM (SELECT content_hi AS r_hi, content_lo AS r_lo, outcome, r_id, error, {rank} AS rank "
             f"FROM (SELECT * FROM {theirs} SEMI JOIN equals ON {_same('e')})) "
             "JOIN attempt ON a_hi = r_hi AND a_lo = r_lo"
@@ -225,16 +231,18 @@ class _ByContent(Matcher):
             f"ANTI JOIN ({self._settled(outcome_files, only_unprocessed)}) ON s = _seq GROUP BY ALL"
         )
         columns = ", ".join(map(identifier, names))
+        # No API name begins with an underscore.
         numbered = (
-            "SELECT *, row_number() OVER (PARTITION BY content_hi, content_lo) AS number "
-            f"FROM (SELECT {columns}, {self._identity} FROM {PAYLOAD})"
+            "SELECT *, row_number() OVER (PARTITION BY content_hi, content_lo) AS _number "
+            f"FROM ({self._identified(PAYLOAD)})"
         )
-        return f"SELECT {columns} FROM ({numbered}) JOIN ({wanted}) ON {_same('w')} WHERE number <= w_rows"
+        return f"SELECT {columns} FROM ({numbered}) JOIN ({wanted}) ON {_same('w')} WHERE _number <= w_rows"
 
-    @property
-    def _identity(self) -> str:
+    def _identified(self, relation: str) -> str:
+        """A query for the columns of a payload or of results, and the hashes of each row's content."""
         columns = [(column.family, identifier(column.field)) for column in self.plan.columns]
-        return content_columns(columns, self.plan.time_zone)
+        row = content(columns, self.plan.time_zone)
+        return f"SELECT *, {content_hashes('_content')} FROM (SELECT *, {row} AS _content FROM {relation})"
 
 
 def _same(prefix: str) -> str:

@@ -121,8 +121,8 @@ def _key_errors(decision: Decision, key: Line) -> list[str]:
     if decision.duplicates:
         more = "CASE WHEN d_n > 10 THEN ' and ' || (d_n - 10) || ' more' ELSE '' END"
         message = (
-            f"{literal(f'The sync key {name} must be different in each row, but ')} || '''' || left({text}, {_SHOWN}) || "
-            f"''' stands in rows ' || array_to_string(first_rows, ', ') || {more} || "
+            f"{literal(f'The sync key {name} must be different in each row, but ')} || "
+            f"'''' || left({text}, {_SHOWN}) || ''' stands in rows ' || array_to_string(first_rows, ', ') || {more} || "
             "'. None of them is sent. Correct the source, or choose another key.'"
         )
         errors.append(f"CASE WHEN d_nkey IS NOT NULL THEN {_struct(key, literal(rules.DUPLICATE_KEY), message)} END")

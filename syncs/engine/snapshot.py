@@ -105,7 +105,8 @@ def check_header(path: Path, header: SnapshotHeader) -> list[str]:
         reasons.append(f"It holds records of {found.object}, but the sync writes {header.object}.")
     if [field.lower() for field in found.key_fields] != [field.lower() for field in header.key_fields]:
         reasons.append(
-            f"Its records are known by {', '.join(found.key_fields)}, but the sync key is {', '.join(header.key_fields)}."
+            f"Its records are known by {', '.join(found.key_fields)}, but the sync key is "
+            f"{', '.join(header.key_fields)}."
         )
     if found.encoder_version != header.encoder_version or found.hash_version != header.hash_version:
         reasons.append("It was made by a version of sfsync whose hashes cannot be compared with those of this one.")
@@ -144,6 +145,9 @@ def _committed(plan: Plan, outcomes_file: Path, previous: Path | None, header: S
     """A query for the records of the new snapshot."""
     planned = {field.lower(): f"t_{place}" for place, field in enumerate(plan.fields)}
     known = {} if previous is None else {f.lower(): f"v_{i}" for i, f in enumerate(read_header(previous).fields)}
+    # The hash of a whole row says nothing about a row of other fields.
+    same_fields = {field.lower() for field in header.fields} == set(known)
+    row_hash = "v_row_hash" if same_fields else "NULL"
     hashes = []
     for place, field in enumerate(header.fields):
         told, before = planned.get(field.lower(), "NULL::UINTEGER"), known.get(field.lower(), "NULL::UINTEGER")
@@ -158,7 +162,7 @@ def _committed(plan: Plan, outcomes_file: Path, previous: Path | None, header: S
         f"CASE WHEN {confirmed} THEN 'present' WHEN outcome = 'unknown' THEN 'maybe' ELSE v_state END AS state",
         f"(CASE WHEN {confirmed} THEN 0 WHEN outcome = 'failed' THEN least(255, coalesce(v_failures, 0)::INTEGER + 1) "
         "ELSE coalesce(v_failures, 0) END)::UTINYINT AS failures",
-        f"CASE WHEN {confirmed} THEN t_row_hash WHEN outcome = 'unknown' THEN NULL ELSE v_row_hash END AS row_hash",
+        f"CASE WHEN {confirmed} THEN t_row_hash WHEN outcome = 'unknown' THEN NULL ELSE {row_hash} END AS row_hash",
         *hashes,
     ]
     touched = _touched(plan, outcomes_file)
@@ -166,12 +170,14 @@ def _committed(plan: Plan, outcomes_file: Path, previous: Path | None, header: S
         "nkey AS v_nkey, key AS v_key, id AS v_id, state AS v_state, failures AS v_failures, row_hash AS v_row_hash"
     )
     if previous is None:
-        nothing = "NULL AS v_nkey, NULL AS v_key, NULL AS v_id, NULL AS v_state, NULL AS v_failures, NULL::UBIGINT AS v_row_hash"
+        names = ("v_nkey", "v_key", "v_id", "v_state", "v_failures", "v_row_hash")
+        nothing = ", ".join(f"NULL AS {name}" for name in names)
         joined = f"(SELECT *, {nothing} FROM ({touched}))"
     else:
         old = ", ".join([before, *(f"h_{i} AS v_{i}" for i in range(len(known)))])
         joined = f"(SELECT {old} FROM {parquet(previous)}) FULL JOIN ({touched}) ON t_nkey = v_nkey"
-    kept = "outcome IS NULL OR outcome NOT IN ('deleted', 'already_gone', 'failed') OR (outcome = 'failed' AND v_nkey IS NOT NULL)"
+    gone = "outcome IN ('deleted', 'already_gone') OR (outcome = 'failed' AND v_nkey IS NULL)"
+    kept = f"outcome IS NULL OR NOT ({gone})"
     return f"SELECT {', '.join(columns)} FROM {joined} WHERE {kept}"
 
 

@@ -199,7 +199,7 @@ def _date(text: str) -> str:
 
 
 def _in_range(text: str) -> str:
-    """SQL condition on a date or a canonical date-time, compared as text; with four digits of the year that is right."""
+    """SQL condition on a date, compared as text: with four digits of the year that is right."""
     return f"strlen({text}) >= 10 AND {text} >= '{_FIRST_YEAR}-01-01' AND {text} < '{_LAST_YEAR + 1}-01-01'"
 
 
@@ -216,7 +216,8 @@ def _datetime(text: str, time_zone: str) -> str:
     naive = _let(local, f"CASE WHEN {exists} THEN timezone('UTC', timezone({zone}, p)) END")
     if time_zone == "UTC":
         naive = local
-    zoned = f"timezone('UTC', try_cast(replace(upper(left({text}, 10) || 'T' || substr({text}, 12)), ' ', '') AS TIMESTAMPTZ))"
+    instant = f"replace(replace(upper(left({text}, 10) || 'T' || substr({text}, 12)), ' ', ''), 'UTC', 'Z')"
+    zoned = f"timezone('UTC', try_cast({instant} AS TIMESTAMPTZ))"
     moment = (
         f"CASE WHEN {full_match(text, _NAIVE)} THEN {naive} WHEN {full_match(text, _NAIVE + _OFFSET)} THEN {zoned} END"
     )
@@ -226,7 +227,8 @@ def _datetime(text: str, time_zone: str) -> str:
 
 def _time(text: str) -> str:
     valid = full_match(text, _CLOCK + "[Zz]?")
-    return f"CASE WHEN {valid} THEN strftime(DATE '2000-01-01' + try_cast(rtrim({text}, 'Zz') AS TIME), '%H:%M:%S.%gZ') END"
+    moment = f"DATE '2000-01-01' + try_cast(rtrim({text}, 'Zz') AS TIME)"
+    return f"CASE WHEN {valid} THEN strftime({moment}, '%H:%M:%S.%gZ') END"
 
 
 def _boolean(text: str) -> str:
