@@ -30,7 +30,7 @@ from jobs.load import wake_when_loaded
 from jobs.models import Job, Status
 from jobs.planning import Planner
 from jobs.states import StatusChanged, move, note
-from syncs.engine.errors import MisconfiguredEngineError, TransientEngineError
+from syncs.engine.errors import MisconfiguredEngineError, PermanentEngineError, TransientEngineError
 
 log = logging.getLogger("sfsync.jobs")
 
@@ -43,6 +43,7 @@ MISCONFIGURED = (
     MisconfiguredError,
     MisconfiguredSourceError,
     MisconfiguredEngineError,
+    PermanentEngineError,
     PermanentError,
     PermanentSourceError,
 )

@@ -37,11 +37,22 @@ class CsvRows:
 
 def header_of(path: Path) -> list[str]:
     """The names in the first line of a CSV file, plain or `.gz`; none for an empty file."""
+    with _records(path) as records:
+        return next(records, [])
+
+
+def _is_only_a_header(path: Path) -> bool:
+    with _records(path) as records:
+        next(records, None)
+        return next(records, None) is None
+
+
+@contextlib.contextmanager
+def _records(path: Path) -> Iterator[Iterator[list[str]]]:
     with contextlib.ExitStack() as stack:
         binary = stack.enter_context(path.open("rb"))
         unzipped = stack.enter_context(gzip.open(binary, "rb")) if path.suffix == ".gz" else binary
-        text = stack.enter_context(io.TextIOWrapper(unzipped, encoding="utf-8-sig", newline=""))
-        return next(csv.reader(text), [])
+        yield csv.reader(stack.enter_context(io.TextIOWrapper(unzipped, encoding="utf-8-sig", newline="")))
 
 
 @contextlib.contextmanager
@@ -53,11 +64,12 @@ def rows_of(path: Path | None, columns: Sequence[str]) -> Iterator[CsvRows]:
     """
     schema = pa.schema([(name, pa.string()) for name in columns])
     header = header_of(path) if path is not None else []
-    if path is None or not header:
-        yield CsvRows(schema, iter(()))
-        return
     places = {name.lower(): name for name in reversed(header)}
     missing = [name for name in columns if name.lower() not in places]
+    # A job that was aborted before its upload has results without the upload's columns, and without rows.
+    if path is None or not header or (missing and _is_only_a_header(path)):
+        yield CsvRows(schema, iter(()))
+        return
     if missing:
         raise ResultsUnreadable(
             f"The file {path.name} has no column {', '.join(missing)}; its columns are {', '.join(header)}."
