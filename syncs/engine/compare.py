@@ -271,7 +271,8 @@ class _Planner:
         missing = f"SELECT * FROM {known} ANTI JOIN {keys} ON k = nkey"
         record_id, ambiguous = "id", "false"
         if self.decision.existing:
-            missing = f"SELECT * FROM ({missing}) LEFT JOIN (SELECT nkey AS x_nkey, id AS x_id, n FROM {EXISTING}) ON x_nkey = nkey"
+            read = f"(SELECT nkey AS x_nkey, id AS x_id, n FROM {EXISTING})"
+            missing = f"SELECT * FROM ({missing}) LEFT JOIN {read} ON x_nkey = nkey"
             record_id = "coalesce(id, CASE WHEN n = 1 THEN x_id END)"
             ambiguous = "id IS NULL AND coalesce(n, 0) > 1"
         action = "'ignored'"

@@ -139,10 +139,8 @@ def _outcomes(
     if files:
         returned = f"SELECT DISTINCT _seq AS u FROM {parquet(*files)} WHERE outcome = '{UNPROCESSED}'"
     # A dropped record that Salesforce no longer holds is in no batch: there is nothing to delete.
-    outcome = (
-        f"CASE WHEN batch IS NULL THEN '{GONE}' WHEN starts_with(reason, '{NOT_SENT}') OR (reason IS NULL AND u IS NOT NULL) "
-        f"THEN '{NOT_SENT}' ELSE '{UNKNOWN}' END"
-    )
+    not_sent = f"starts_with(reason, '{NOT_SENT}') OR (reason IS NULL AND u IS NOT NULL)"
+    outcome = f"CASE WHEN batch IS NULL THEN '{GONE}' WHEN {not_sent} THEN '{NOT_SENT}' ELSE '{UNKNOWN}' END"
     untold = (
         f"SELECT _row, _seq, nkey, key, action, batch, {outcome} AS outcome, record_id, "
         "nullif(trim(substr(reason, strpos(reason || ':', ':') + 1)), '') AS error "

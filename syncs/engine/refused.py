@@ -52,8 +52,9 @@ def _query(staged: Staged, errors_file: Path) -> str:
         shown = ", ".join(f"CASE WHEN p_row IS NULL THEN {cell} ELSE p_{cell[2:]} END AS {cell}" for cell in cells)
         padded = f"(SELECT _row AS p_row, {untrimmed} FROM {parquet(staged.padded)})"
         source = f"SELECT _row, {shown} FROM ({source}) LEFT JOIN {padded} ON p_row = _row"
+    wanted = f"(SELECT DISTINCT _row AS w FROM {parquet(errors_file)})"
     return (
         f"SELECT {', '.join(cells)}, code, message, fields, operation, e_row FROM ({errors}) "
-        f"LEFT JOIN (SELECT * FROM ({source}) SEMI JOIN (SELECT DISTINCT _row AS w FROM {parquet(errors_file)}) ON w = _row) "
+        f"LEFT JOIN (SELECT * FROM ({source}) SEMI JOIN {wanted} ON w = _row) "
         "ON _row = e_row ORDER BY e_row"
     )

@@ -1,4 +1,4 @@
-"""Why sfsync refuses a cell: for each line of the mapping its rules, in order, as SQL; the first that holds is named."""
+"""Why sfsync refuses a cell: the rules of each line of the mapping as SQL, in order; the first that holds is named."""
 
 from __future__ import annotations
 
@@ -82,7 +82,7 @@ def _family_rules(line: Line, name: str, time_zone: str) -> list[Rule]:
             words = ", ".join((*values.TRUE_WORDS, *values.FALSE_WORDS))
             return [_form_rule(BOOLEAN, line, f"is no value for the checkbox {name}: use one of {words}.")]
         case "id":
-            form = f"is no Salesforce id for {name}: an id has 15 characters, or 18 of which the last three fit the others."
+            form = f"is no Salesforce id for {name}: an id has 15 characters, or 18 whose last three fit the others."
             return [_form_rule(ID, line, form)]
         case _:
             return [_length_rule(line, name)]
