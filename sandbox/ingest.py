@@ -190,11 +190,11 @@ def _parse(job: Job) -> None:
     job.inner["header"], titles = _read_header(job, upload)
     _resolve(job, titles)
     columns = "{" + ", ".join(f"'c{place}': 'VARCHAR'" for place in range(len(titles))) + "}"
-    ending = "\\r\\n" if job.document["lineEnding"] == "CRLF" else "\\n"
+    # The reader finds the line ending itself: told a wrong one, it would read no rows and say nothing.
     sql = (
         f"CREATE OR REPLACE TABLE {_stage(job)} AS SELECT * FROM read_csv({literal(str(upload))}, auto_detect = false,"
         f" header = true, columns = {columns}, delim = {literal(job.delimiter)}, quote = '\"', escape = '\"',"
-        f" new_line = '{ending}', nullstr = '', allow_quoted_nulls = true, strict_mode = true,"
+        f" nullstr = '', allow_quoted_nulls = true, strict_mode = true,"
         f" max_line_size = {MAX_CELL})"
     )
     with _PARSING, job.org.store.reading() as cursor:
@@ -210,6 +210,8 @@ def _parse(job: Job) -> None:
 
 def _csv_reason(text: str) -> str:
     """Salesforce's words for what the CSV reader stumbled over."""
+    if "state machine" in text:
+        return "Line endings are mixed, or a quote is not escaped"
     if "quote" in text.lower():
         return "Found unescaped quote. A value with quote should be within a quote"
     if "unicode" in text.lower() or "utf-8" in text.lower():

@@ -52,7 +52,7 @@ BOOLEAN.5: /(true|false)\b/i
 DAY.5: /(TODAY|YESTERDAY|TOMORROW)\b/i
 DIRECTION.5: /(ASC|DESC)\b/i
 NULLS.5: /NULLS\s+(FIRST|LAST)\b/i
-NAME: /[A-Za-z_][A-Za-z0-9_.]*/
+NAME: /(?!(GROUP\s+BY|HAVING|USING\s+SCOPE|WITH)\b)[A-Za-z_][A-Za-z0-9_.]*/i
 %ignore /\s+/
 """
 
@@ -102,18 +102,21 @@ def compile_query(schema: Schema, text: str, *, deleted_too: bool = False) -> Qu
     try:
         tree = _parser().parse(text)
     except UnexpectedInput as error:
-        raise _malformed(error) from None
+        raise _malformed(error, text) from None
     return _Compiler(schema, text, deleted_too).compile(tree)
 
 
-def _malformed(error: UnexpectedInput) -> SalesforceError:
+def _malformed(error: UnexpectedInput, text: str) -> SalesforceError:
     if isinstance(error, UnexpectedEOF) or (isinstance(error, UnexpectedToken) and error.token.type == "$END"):
         return SalesforceError(400, "MALFORMED_QUERY", "unexpected token: '<EOF>'")
     if isinstance(error, UnexpectedToken):
         return SalesforceError(400, "MALFORMED_QUERY", f"unexpected token: '{error.token}'")
+    if isinstance(error, UnexpectedCharacters) and (word := re.match(r"\w+", text[error.pos_in_stream or 0 :])):
+        return SalesforceError(400, "MALFORMED_QUERY", f"unexpected token: '{word[0]}'")
     if isinstance(error, UnexpectedCharacters):
-        text = f"line {error.line}:{error.column} no viable alternative at character '{error.char}'"
-        return SalesforceError(400, "MALFORMED_QUERY", text)
+        place = f"line {error.line}:{error.column}"
+        message = f"{place} no viable alternative at character '{error.char}'"
+        return SalesforceError(400, "MALFORMED_QUERY", message)
     return SalesforceError(400, "MALFORMED_QUERY", "unexpected token")
 
 
