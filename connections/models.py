@@ -39,7 +39,8 @@ class Connection(TenantModel):
 
     def all_settings(self) -> dict[str, Any]:
         """Settings and secrets in one dictionary, as the kind's code takes them."""
-        return {**self.settings, **self.secrets}
+        secrets: dict[str, Any] = dict(self.secrets)  # type: ignore[arg-type]  # stored as bytes, held as a dict
+        return {**self.settings, **secrets}
 
     def set_values(self, values: dict[str, Any]) -> None:
         """Replace all settings; those that the kind declares secret are encrypted on save.

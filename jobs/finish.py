@@ -7,7 +7,6 @@ from pathlib import Path
 from typing import Any
 
 from django.db import transaction
-from syncs.engine.plan import Plan
 
 from connections.salesforce.errors import split_row_error, what_to_do
 from jobs import files
@@ -17,6 +16,7 @@ from jobs.planning import Planner, snapshot_header
 from jobs.states import move
 from syncs.engine import finish as engine
 from syncs.engine import snapshot
+from syncs.engine.plan import Plan
 from syncs.models import Sync
 
 log = logging.getLogger("sfsync.jobs")

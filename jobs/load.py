@@ -18,7 +18,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 from django.conf import settings
 from django.db.models import F
@@ -99,15 +99,18 @@ def _after_failure(batch: Batch, lease: Lease, error: Exception, most: int = ret
 def _after_misconfiguration(batch: Batch, lease: Lease, error: Exception) -> float | None:
     """Salesforce does not let us in, or the object is gone: only a person can mend that."""
     if batch.state == BatchState.PLANNED:
-        _end(batch, lease, unresolved="not_sent", reason=str(error))
-        return None
+        return _end(batch, lease, unresolved="not_sent", reason=str(error))
     # What was sent is not forgotten: somebody may set it right while the results are still kept.
     return _after_failure(batch, lease, error)
 
 
-def _end(batch: Batch, lease: Lease, *, unresolved: str = "", reason: str = "") -> None:
+def _end(batch: Batch, lease: Lease, *, unresolved: str = "", reason: str = "") -> float | None:
+    """The batch is over. unresolved: what its rows without an outcome are; reason: why, in plain words."""
     lease.save(state=BatchState.DONE, unresolved=unresolved, reason=reason, failures=0)
+    if reason:
+        note(batch.job, f"{batch}: {reason}")
     log.info("%s has ended. %s", batch, reason)
+    return None
 
 
 class Loader:
@@ -145,7 +148,7 @@ class Loader:
 
     def _send(self) -> float | None:
         if self._cancelling():
-            return self._ended(unresolved="not_sent", reason="The job was cancelled.")
+            return _end(self.batch, self.lease, unresolved="not_sent", reason="The job was cancelled.")
         try:
             self._create()
             self.lease.check()
@@ -162,7 +165,8 @@ class Loader:
         self._same_salesforce_org()
         key = spec["key_field"] if batch.operation == "upsert" else None
         self.lease.check()
-        job = bulk.create_job(self.session, spec["object"], batch.operation, key)
+        operation = cast(bulk.Operation, batch.operation)
+        job = bulk.create_job(self.session, spec["object"], operation, key)
         try:
             self._save(
                 state=BatchState.CREATED,
@@ -191,7 +195,7 @@ class Loader:
         if self.batch.state == BatchState.CREATED:
             log.warning("%s: the upload was refused: %s", self.batch, error)
             return self._abort()
-        return self._ended(unresolved="not_sent", reason=f"Salesforce refused the batch: {error}")
+        return _end(self.batch, self.lease, unresolved="not_sent", reason=f"Salesforce refused the batch: {error}")
 
     def _close(self) -> float | None:
         self.lease.check()
@@ -258,7 +262,7 @@ class Loader:
             f"Salesforce job {self.batch.salesforce_job_id} does not exist any more, so nobody can tell what became of "
             "its rows. Run the sync again; rows with a sync key are compared again."
         )
-        return self._ended(unresolved="unknown", reason=reason)
+        return _end(self.batch, self.lease, unresolved="unknown", reason=reason)
 
     def _settle(self, job: bulk.JobInfo) -> float | None:
         """The Salesforce job has ended: read what became of each row, and decide about the rest."""
@@ -302,16 +306,23 @@ class Loader:
         """Rows are left over: send them anew where nothing can be doubled by that, else say what is known."""
         left = self.batch.payload["rows"] - sum(read.counts.values())
         if left == 0:
-            return self._ended()
+            return _end(self.batch, self.lease)
         if job.state == "JobComplete" or (0 < read.unprocessed < left):
-            return self._ended(unresolved="unknown", reason=f"Salesforce job {job.id} says nothing about {left} rows.")
+            return _end(
+                self.batch,
+                self.lease,
+                unresolved="unknown",
+                reason=f"Salesforce job {job.id} says nothing about {left} rows.",
+            )
         if self._cancelling():
-            return self._ended(unresolved="not_sent", reason="The job was cancelled.")
+            return _end(self.batch, self.lease, unresolved="not_sent", reason="The job was cancelled.")
         said = job.error_message or f"Salesforce job {job.id} was {job.state.lower()}"
         if job.state == "Failed" and job.records_processed == 0 and job_error_lasts(said):
-            return self._ended(unresolved="not_sent", reason=f"Salesforce refused the batch: {said}")
+            return _end(self.batch, self.lease, unresolved="not_sent", reason=f"Salesforce refused the batch: {said}")
         if self.batch.barren >= MOST_BARREN_ATTEMPTS:
-            return self._ended(unresolved="not_sent", reason=f"{said}, {self.batch.barren} times in a row.")
+            return _end(
+                self.batch, self.lease, unresolved="not_sent", reason=f"{said}, {self.batch.barren} times in a row."
+            )
         return self._send_the_rest(said, left)
 
     def _send_the_rest(self, said: str, left: int) -> float | None:
@@ -323,7 +334,12 @@ class Loader:
             self.workspace, plan, self.batch.number, Path(self.batch.payload["path"]), settled, rest
         )
         if rows != left:
-            return self._ended(unresolved="unknown", reason=f"{left} rows are left over, but {rows} were found again.")
+            return _end(
+                self.batch,
+                self.lease,
+                unresolved="unknown",
+                reason=f"{left} rows are left over, but {rows} were found again.",
+            )
         self._save(
             state=BatchState.PLANNED,
             payload={"path": str(rest), "rows": rows, "bytes": rest.stat().st_size},
@@ -331,12 +347,6 @@ class Loader:
         )
         note(self.batch.job, f"{self.batch}: {said}; {rows} rows go into a new Salesforce job.")
         return retry.delay(self.batch.barren) if self.batch.barren else 0.0
-
-    def _ended(self, *, unresolved: str = "", reason: str = "") -> None:
-        self._save(state=BatchState.DONE, unresolved=unresolved, reason=reason)
-        if reason:
-            note(self.batch.job, f"{self.batch}: {reason}")
-        log.info("%s has ended. %s", self.batch, reason)
 
 
 def _added_up(outcomes: list[dict[str, Any]]) -> dict[str, int]:

@@ -10,23 +10,23 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from connections.sources.base import Selection
 from django.db import transaction
 from django.utils.functional import cached_property
-from syncs.engine.plan import Plan
-from syncs.engine.stage import Staged
 
 from connections import kinds
 from connections.models import Connection
 from connections.salesforce.describe import ObjectDescribe
 from connections.salesforce.discover import describe_object
 from connections.sessions import salesforce_session
+from connections.sources.base import Selection
 from jobs import existing, files
 from jobs.errors import Misconfigured
 from jobs.leases import Lease
 from jobs.models import Batch, Job, Status
 from jobs.states import StatusChanged, note
 from syncs.engine import compare, snapshot, stage, validate
+from syncs.engine.plan import Plan
+from syncs.engine.stage import Staged
 from syncs.spec import SyncSpec
 
 log = logging.getLogger("sfsync.jobs")

@@ -144,7 +144,7 @@ def _after_failure(job: Job, lease: Lease, error: Exception) -> float | None:
     return retry.delay(failures, getattr(error, "retry_after", None))
 
 
-def _give_up(job: Job, lease: Lease, reason: str) -> None:
+def _give_up(job: Job, lease: Lease, reason: str) -> float | None:
     """End the job as failed, with the reason; what batches did so far is kept on them."""
     log.error("%s failed: %s", job, reason)
     if job.status == Status.LOADING:
@@ -152,3 +152,4 @@ def _give_up(job: Job, lease: Lease, reason: str) -> None:
         move(job, Status.FINISHING, token=lease.token)
     end = Status.CANCELLED if job.status == Status.CANCELLING else Status.FAILED
     move(job, end, text=reason, token=lease.token, reason=reason)
+    return None

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 from datetime import timedelta
+from typing import Any
 
 from django.conf import settings
 from django.db import IntegrityError, transaction
@@ -80,7 +81,7 @@ def approve_job(job: Job, *, by: str) -> None:
             f"The sync '{job.sync.name}' was changed since this plan was made, so the plan is void. "
             f"Reject it with `reject_job {job.pk}` and start the sync again."
         )
-    if job.planned_at < timezone.now() - timedelta(hours=settings.SFSYNC_APPROVAL_HOURS):
+    if job.planned_at is None or job.planned_at < timezone.now() - timedelta(hours=settings.SFSYNC_APPROVAL_HOURS):
         raise JobRefused(
             f"The plan is older than {settings.SFSYNC_APPROVAL_HOURS:g} hours. "
             f"Reject it with `reject_job {job.pk}` and start the sync again."
@@ -124,7 +125,7 @@ def _must_wait(job: Job) -> None:
         raise JobRefused(f"Job {job.pk} does not wait for approval; it is {job.get_status_display().lower()}.")
 
 
-def _move(job: Job, new: Status, *, text: str, **changes: object) -> None:
+def _move(job: Job, new: Status, *, text: str, **changes: Any) -> None:
     try:
         move(job, new, text=text, **changes)
     except StatusChanged as error:

@@ -107,7 +107,9 @@ def _show_groups(console: Console, groups: list[ErrorGroup]) -> None:
     for group in groups:
         by = "sfsync" if group.source == "rule" else "Salesforce"
         field = f" ({group.field})" if group.field else ""
-        console.print(f"[red]{group.rows:>8,}[/red]  [bold]{escape(group.code + field)}[/bold], by {by}", highlight=False)
+        console.print(
+            f"[red]{group.rows:>8,}[/red]  [bold]{escape(group.code + field)}[/bold], by {by}", highlight=False
+        )
         where = f"row {group.sample_row}: " if group.sample_row else ""
         example = Padding(escape(f"{where}{group.sample_message} {group.advice}".rstrip()), (0, 0, 0, 10))
         console.print(example, highlight=False)
