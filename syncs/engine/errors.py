@@ -65,29 +65,26 @@ def engine_errors() -> Iterator[None]:
     """Turn what DuckDB, Arrow and the system raise for a full disk, a full memory or an interrupt into our errors."""
     try:
         yield
-    except duckdb.InterruptException as error:
-        raise Interrupted("The work on this job's rows was stopped on request.") from error
-    except OSError as error:
-        if error.errno in (errno.ENOSPC, errno.EDQUOT) or _speaks_of_a_full_disk(error):
-            raise _disk_full(error) from error
-        raise
-    except duckdb.OutOfMemoryException as error:
-        if _speaks_of_a_full_disk(error):
-            raise _disk_full(error) from error
-        raise OutOfMemory(
-            f"The engine's memory limit is too small for this job ({error}). Raise the memory limit of the worker."
-        ) from error
-    except duckdb.Error as error:
-        # A query that feeds on a Python stream reports that stream's error as text only.
-        if _speaks_of_a_full_disk(error):
-            raise _disk_full(error) from error
-        raise
+    except (duckdb.Error, OSError) as error:
+        translated = _translated(error)
+        if translated is None:
+            raise
+        raise translated from error
 
 
-def _speaks_of_a_full_disk(error: Exception) -> bool:
-    text = str(error).lower()
-    return any(sign in text for sign in _FULL)
-
-
-def _disk_full(error: Exception) -> DiskFull:
-    return DiskFull(f"The disk of this worker is full ({error}). Free some space; the job goes on from its last step.")
+def _translated(error: Exception) -> EngineError | None:
+    # While a result is streamed, DuckDB's errors come through Arrow as OSErrors, with the class in the text; and those
+    # of a Python stream that a query reads from come as DuckDB's, with the text inside theirs.
+    text = str(error)
+    if isinstance(error, duckdb.InterruptException) or text.startswith("INTERRUPT Error"):
+        return Interrupted("The work on this job's rows was stopped on request.")
+    if getattr(error, "errno", None) in (errno.ENOSPC, errno.EDQUOT) or any(sign in text.lower() for sign in _FULL):
+        return DiskFull(
+            f"The disk of this worker is full ({error}). Free some space; the job goes on from its last step."
+        )
+    if isinstance(error, duckdb.OutOfMemoryException) or text.startswith("Out of Memory Error"):
+        first, *_ = text.splitlines()
+        return OutOfMemory(
+            f"The engine's memory limit is too small for this job ({first}). Raise the memory limit of the worker."
+        )
+    return None

@@ -6,6 +6,7 @@ import contextlib
 import csv
 import gzip
 import io
+import zlib
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
@@ -23,16 +24,24 @@ class ResultsUnreadable(PermanentEngineError):
 
 
 class CsvRows:
-    """Columns of a CSV file, to be read once. reader: the batches. count: how many rows were read so far."""
+    """Columns of a CSV file, to be read once.
+
+    reader: the batches. count: how many rows were read so far. error: what broke the reading off, or None.
+    """
 
     def __init__(self, schema: pa.Schema, batches: Iterator[pa.RecordBatch]) -> None:
         self.count = 0
+        self.error: Exception | None = None
         self.reader = pa.RecordBatchReader.from_batches(schema, self._counted(schema, batches))
 
     def _counted(self, schema: pa.Schema, batches: Iterator[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
-        for batch in batches:
-            self.count += batch.num_rows
-            yield pa.RecordBatch.from_arrays(batch.columns, schema=schema)
+        try:
+            for batch in batches:
+                self.count += batch.num_rows
+                yield pa.RecordBatch.from_arrays(batch.columns, schema=schema)
+        except Exception as error:
+            self.error = error
+            raise
 
 
 def header_of(path: Path) -> list[str]:
@@ -52,7 +61,11 @@ def _records(path: Path) -> Iterator[Iterator[list[str]]]:
     with contextlib.ExitStack() as stack:
         binary = stack.enter_context(path.open("rb"))
         unzipped = stack.enter_context(gzip.open(binary, "rb")) if path.suffix == ".gz" else binary
-        yield csv.reader(stack.enter_context(io.TextIOWrapper(unzipped, encoding="utf-8-sig", newline="")))
+        text = stack.enter_context(io.TextIOWrapper(unzipped, encoding="utf-8-sig", newline=""))
+        try:
+            yield csv.reader(text)
+        except (EOFError, UnicodeDecodeError, gzip.BadGzipFile, zlib.error) as error:
+            raise ResultsUnreadable(f"The file {path.name} cannot be read as CSV: {error}.") from error
 
 
 @contextlib.contextmanager
@@ -76,7 +89,14 @@ def rows_of(path: Path | None, columns: Sequence[str]) -> Iterator[CsvRows]:
         )
     found = [places[name.lower()] for name in columns]
     with pa.input_stream(str(path), compression="gzip" if path.suffix == ".gz" else None) as stream:
-        yield CsvRows(schema, _batches(stream, path.name, found))
+        rows = CsvRows(schema, _batches(stream, path.name, found))
+        try:
+            yield rows
+        except Exception:
+            # A query that reads from here knows the text of our error only, and raises one of its own.
+            if rows.error is not None:
+                raise rows.error from None
+            raise
 
 
 def _batches(stream: pa.NativeFile, name: str, columns: list[str]) -> Iterator[pa.RecordBatch]:
@@ -94,5 +114,8 @@ def _batches(stream: pa.NativeFile, name: str, columns: list[str]) -> Iterator[p
             parse_options=pyarrow.csv.ParseOptions(newlines_in_values=True),
             convert_options=options,
         )
-    except pa.ArrowInvalid as error:
+    except (pa.ArrowInvalid, OSError) as error:
+        # An error of the system has a number; one of unpacking has none.
+        if isinstance(error, OSError) and error.errno is not None:
+            raise
         raise ResultsUnreadable(f"The file {name} cannot be read as CSV: {error}.") from error

@@ -311,3 +311,25 @@ def test_shuffled_results_of_many_rows_leave_nobody_out(tmp_path: Path) -> None:
     for number, row in enumerate(payload[:4000]):
         sent.setdefault((row["Name"], row["City__c"]), set()).add(taken[f"a00{number:012d}AAA"])
     assert all(len(contents) == 1 for contents in sent.values())
+
+
+def test_a_result_file_that_breaks_off_is_told_as_such(loads: Loads) -> None:
+    plan = loads.plan(loads.stage(ROWS))
+    (batch,) = plan.batches
+    good, bad, _ = results(loads, [success(row, n) for n, row in enumerate(read_csv(batch.file))], [])
+    text = good.read_text()
+    good.write_text(text[: text.rindex('","') - 2])
+    with pytest.raises(ResultsUnreadable, match=r"good.csv cannot be read as CSV"):
+        read(loads, plan, batch.file, good, bad)
+
+
+def test_a_packed_result_file_that_breaks_off_is_told_as_such(loads: Loads) -> None:
+    plan = loads.plan(loads.stage((str(number), f"name {number * 7919 % 1009}", "x") for number in range(3000)))
+    (batch,) = plan.batches
+    good, bad, _ = results(loads, [success(row, n) for n, row in enumerate(read_csv(batch.file))], [])
+    packed = gzip.compress(good.read_bytes())
+    zipped = good.with_name("good.csv.gz")
+    for size in (5, len(packed) // 2):
+        zipped.write_bytes(packed[:size])
+        with pytest.raises(ResultsUnreadable, match=r"good.csv.gz cannot be read as CSV"):
+            read(loads, plan, batch.file, zipped, bad)

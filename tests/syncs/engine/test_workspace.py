@@ -11,7 +11,7 @@ import duckdb
 import pytest
 
 from syncs.engine.errors import DiskFull, Interrupted, OutOfMemory, TransientEngineError, engine_errors
-from syncs.engine.files import write_query
+from syncs.engine.files import stream, write_query
 from syncs.engine.workspace import Workspace
 
 
@@ -29,6 +29,14 @@ def test_an_interrupt_from_another_thread_stops_a_running_query(tmp_path: Path) 
     with pytest.raises(Interrupted), workspace.connect() as connection:
         connection.execute("SELECT count(*) FROM range(100000000000) AS a(i) WHERE hash(i) = 1").fetchall()
     assert time.monotonic() - started < 20
+
+
+def test_an_interrupt_stops_a_result_that_is_being_read(tmp_path: Path) -> None:
+    workspace = Workspace(tmp_path)
+    threading.Timer(0.3, workspace.interrupt).start()
+    with pytest.raises(Interrupted), workspace.connect() as connection:
+        for _ in stream(connection, "SELECT hash(i) AS h FROM range(100000000000) AS a(i)"):
+            pass
 
 
 def test_an_interrupted_workspace_starts_nothing_any_more(tmp_path: Path) -> None:
