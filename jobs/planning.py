@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import logging
 import os
 import time
 from collections.abc import Callable
+from itertools import zip_longest
 from pathlib import Path
 from typing import Any
 
@@ -116,7 +118,7 @@ class Planner:
         with source.read(Selection(selection.table, selection.query, selection.path)) as reading:
             problems = validate.problems(self.spec, self.describe, reading.columns, reading.hint)
             if problems:
-                raise Misconfigured("\n".join(str(problem) for problem in problems))
+                raise Misconfigured(told(problems))
             path = files.attempt_folder(self.job, "staged") / "rows.parquet"
             staged = stage.stage(self.workspace, reading, path, progress=self._telling("staged"))
         log.info("%s: read %d rows from %s.", self.job, staged.rows, reading.name)
@@ -196,6 +198,15 @@ class Planner:
         if plan.withheld_reason:
             note(self.job, plan.withheld_reason)
         log.info("%s: planned %s in %d batches.", self.job, plan.counts, len(batches))
+
+
+def told(problems: list[validate.Problem]) -> str:
+    """The problems of a sync, a line each. A way out that several in a row share is told with the last of them."""
+    lines = []
+    for problem, following in zip_longest(problems, problems[1:]):
+        shared = following is not None and following.way_out == problem.way_out
+        lines.append(str(dataclasses.replace(problem, way_out="") if shared else problem).rstrip())
+    return "\n".join(lines)
 
 
 def snapshot_header(job: Job, spec: SyncSpec, described: ObjectDescribe) -> snapshot.SnapshotHeader:

@@ -66,13 +66,15 @@ def _wake(job: Job) -> None:
     except queue.BrokerDown as error:
         # It is due in the database; a worker's timer will find it.
         Job.all_objects.filter(pk=job.pk, status=Status.QUEUED).update(reason=str(error))
-        note(job, f"{error} The job stays queued and runs when the broker is back.")
-        log.warning("%s stays queued: %s", job, error)
+        waits = "stays queued" if job.status == Status.QUEUED else "waits"
+        note(job, f"{error} The job {waits} and runs when the broker is back.")
+        log.warning("%s %s: %s", job, waits, error)
 
 
-def approve_job(job: Job, *, by: str) -> None:
+def approve_job(job: Job, *, by: str, wake: bool = True) -> None:
     """Let a job go on that waits for approval; exactly the plan that was stored is sent.
 
+    by: who approved, for the record. wake: False when the caller works on the job itself.
     Raises JobRefused when it does not wait, when the sync was changed since, or when the plan is too old.
     """
     _must_wait(job)
@@ -87,7 +89,8 @@ def approve_job(job: Job, *, by: str) -> None:
             f"Reject it with `reject_job {job.pk}` and start the sync again."
         )
     _move(job, Status.LOADING, text=f"Approved by {by}.", approved_by=by, reason="", next_poll_at=Now())
-    transaction.on_commit(lambda: _wake(job))
+    if wake:
+        transaction.on_commit(lambda: _wake(job))
 
 
 def reject_job(job: Job, *, by: str, reason: str = "") -> None:

@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 from django.conf import settings as django_settings
 from django.core.management import call_command
 
+from jobs.files import snapshot_path
 from jobs.models import Job, JobEvent, Status
 from jobs.start import start_job
+from syncs.models import Sync
 from tests.acceptance.real_data import writing_calls
 from tests.acceptance.refusing_postgres import refusing_postgres
 from tests.connections.sources import postgres
@@ -25,15 +28,38 @@ ROWS = [["id", "name", "city"], ["A1", "Café Müller", "Köln"], ["A2", "Bolt",
 MAPPINGS = {"External_Id__c": "id", "Name": "name", "BillingCity": "city"}
 
 
+def make(sandbox):
+    organization = make_organization()
+    write_csv(organization, "accounts.csv", ROWS)
+    destination = make_destination(organization, sandbox)
+    return make_sync(organization, destination=destination, mode="mirror", mappings=MAPPINGS)
+
+
 @pytest.fixture
 def sync(sandbox):
     """A mirror of three accounts that has run once, so that a job gone wrong could delete them."""
-    organization = make_organization()
-    write_csv(organization, "accounts.csv", ROWS)
-    made = make_sync(
-        organization, destination=make_destination(organization, sandbox), mode="mirror", mappings=MAPPINGS
-    )
+    made = make(sandbox)
     assert run(made).status == Status.SUCCEEDED
+    return made
+
+
+@pytest.fixture(scope="module")
+def first_snapshot():
+    return {}
+
+
+@pytest.fixture
+def known(sandbox, first_snapshot):
+    """A mirror that knows of three accounts, with a copy of the snapshot that a first job has left."""
+    made = make(sandbox)
+    if first_snapshot:
+        path = snapshot_path(made)
+        path.write_bytes(first_snapshot["file"])
+        Sync.all_objects.filter(pk=made.pk).update(snapshot={**first_snapshot["pointer"], "path": str(path)})
+    else:
+        assert run(made).status == Status.SUCCEEDED
+        made.refresh_from_db()
+        first_snapshot.update(pointer=made.snapshot, file=Path(made.snapshot["path"]).read_bytes())
     return made
 
 
@@ -69,7 +95,8 @@ def a_folder_for_a_file(sync):
 def wrong_delimiter(sync):
     path = file_of(sync.organization, "accounts.csv")
     path.write_text(path.read_text(encoding="utf-8").replace(",", ";"), encoding="utf-8")
-    return ["Source column 'id'", "is the delimiter ';'?"]
+    alike = [f"Source column '{column}': it is mapped to" for column in ROWS[0]]
+    return [*alike, "no column of that name. Its columns are: id;name;city. The header", "is the delimiter ';'?"]
 
 
 def wrong_encoding(sync):
@@ -201,26 +228,37 @@ WRONG = [
 
 def check_refused(sync, sandbox, org, parts, capsys):
     """The job fails with a message of these parts; Salesforce sees no call that writes, and keeps what it had."""
-    before = writing_calls(sandbox)
+    before, records = writing_calls(sandbox), org.count("Account")
     code, printed = run_command(sync, capsys)
     job = Job.all_objects.filter(sync=sync).latest("pk")
     assert (code, job.status) == (1, Status.FAILED)
     reason = " ".join(job.reason.split())
+    assert reason.count("is the delimiter") <= 1, "said once is enough"
     for part in parts:
         assert part in reason
-    assert reason in printed
+    assert f"{reason} Nothing was sent to Salesforce." in printed
+    assert "✗" in printed and "✓" not in printed
     for noise in ("Traceback", "Error(", "planted", "unexpected"):
         assert noise not in printed
     assert reason in " ".join(JobEvent.all_objects.filter(job=job).latest("pk").text.split())
     assert writing_calls(sandbox) == before
-    assert org.count("Account") == 3
+    assert org.count("Account") == records
     return job
 
 
 @pytest.mark.parametrize("break_it", WRONG, ids=lambda function: function.__name__)
-def test_what_cannot_work_is_told_before_anything_is_sent(break_it, sync, sandbox, org, capsys):
-    parts = break_it(sync)
-    check_refused(sync, sandbox, org, parts, capsys)
+def test_what_cannot_work_is_told_before_anything_is_sent(break_it, known, sandbox, org, capsys):
+    parts = break_it(known)
+    check_refused(known, sandbox, org, parts, capsys)
+
+
+def test_with_nothing_wrong_such_a_sync_does_delete(sync, sandbox, org, capsys):
+    """Else nothing here could fail."""
+    write_csv(sync.organization, "accounts.csv", ROWS[:2])
+    before = writing_calls(sandbox)
+    assert run_command(sync, capsys)[0] == 0
+    assert writing_calls(sandbox) != before
+    assert org.count("Account") == 1
 
 
 def postgres_connection(sync, **changes):
@@ -238,11 +276,11 @@ def postgres_connection(sync, **changes):
     sync.save()
 
 
-def test_a_wrong_postgresql_password_is_told_without_the_password(sync, sandbox, org, capsys):
+def test_a_wrong_postgresql_password_is_told_without_the_password(known, sandbox, org, capsys):
     with refusing_postgres() as port:
-        postgres_connection(sync, host="127.0.0.1", port=port, user="loader", password="planted-wrong")
+        postgres_connection(known, host="127.0.0.1", port=port, user="loader", password="planted-wrong")
         parts = [f"127.0.0.1:{port}", "refused the login", 'password authentication failed for user "loader"']
-        check_refused(sync, sandbox, org, parts, capsys)
+        check_refused(known, sandbox, org, parts, capsys)
 
 
 @pytest.mark.parametrize(
@@ -259,13 +297,13 @@ def test_a_wrong_postgresql_password_is_told_without_the_password(sync, sandbox,
         ),
     ],
 )
-def test_a_wrong_table_or_query_is_told(field, value, parts, sync, sandbox, org, capsys):
+def test_a_wrong_table_or_query_is_told(field, value, parts, known, sandbox, org, capsys):
     with postgres.schema():
-        postgres_connection(sync)
-        sync.source_table = ""
-        setattr(sync, field, value)
-        sync.save()
-        check_refused(sync, sandbox, org, parts, capsys)
+        postgres_connection(known)
+        known.source_table = ""
+        setattr(known, field, value)
+        known.save()
+        check_refused(known, sandbox, org, parts, capsys)
 
 
 def test_a_source_that_came_empty_deletes_nothing_and_says_so(sync, org, capsys):
@@ -360,7 +398,9 @@ def test_run_sync_ends_with_a_code_for_each_way_a_job_can_end(sync, org):
     sync.save()
     failed = shell("run_sync", sync.name)
     assert failed.returncode == 1
-    assert "There is no file 'gone.csv'" in failed.stdout
+    assert "There is no file 'gone.csv'" in failed.stdout and "Nothing was sent" in failed.stdout
+    # The outcome is told once, and not among lines of a log.
+    assert failed.stderr == clean.stderr == ""
     assert org.count("Account") == 4
 
 

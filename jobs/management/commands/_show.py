@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
+import logging
+from collections.abc import Iterator
 from typing import Any
 
 from rich.console import Console
@@ -9,9 +12,10 @@ from rich.markup import escape
 from rich.padding import Padding
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
 from rich.table import Table
+from rich.text import Text
 
 from jobs.counts import api_calls, live_counts
-from jobs.models import ErrorGroup, Job, Status
+from jobs.models import Batch, ErrorGroup, Job, Status
 
 EXIT_CODES: dict[str, int] = {
     Status.SUCCEEDED: 0,
@@ -36,13 +40,40 @@ _SOURCE_COUNTS = [
 ]
 _ALWAYS = {"read", "inserted", "updated", "unchanged", "rejected", "failed"}
 
+_MARKS: dict[str, str] = {
+    Status.SUCCEEDED: "[green]✓",
+    Status.PARTIAL: "[yellow]!",
+    Status.WAITING_APPROVAL: "[yellow]?",
+    Status.FAILED: "[red]✗",
+    Status.CANCELLED: "[red]✗",
+}
+
+
+@contextlib.contextmanager
+def quiet_console(verbosity: int) -> Iterator[None]:
+    """Within this context, what is logged does not run through the progress bar; the job's own log has it all.
+
+    verbosity: of the command; from 2 on, the console tells everything as well.
+    """
+    handlers = [handler for handler in logging.getLogger("sfsync").handlers if type(handler) is logging.StreamHandler]
+    levels = [handler.level for handler in handlers]
+    try:
+        if verbosity < 2:
+            for handler in handlers:
+                handler.setLevel(logging.CRITICAL)
+        yield
+    finally:
+        for handler, level in zip(handlers, levels, strict=True):
+            handler.setLevel(level)
+
 
 class JobBar:
     """A progress bar that follows one job. Use as a context manager, and call it with the job as it stands."""
 
     def __init__(self, console: Console, title: str) -> None:
+        self._mark = SpinnerColumn()
         self._progress = Progress(
-            SpinnerColumn(finished_text="[green]✓"),
+            self._mark,
             TextColumn("[bold]{task.fields[title]}"),
             TextColumn("{task.description}"),
             BarColumn(),
@@ -65,6 +96,8 @@ class JobBar:
             self._progress.update(self._task, description="Reading and planning", completed=rows, total=None)
             return
         counts = live_counts(job)
+        if job.status in _MARKS:
+            self._mark.finished_text = Text.from_markup(_MARKS[job.status])
         self._progress.update(
             self._task, description=job.get_status_display(), completed=counts["answered"], total=counts["planned"]
         )
@@ -75,11 +108,17 @@ def show_outcome(console: Console, job: Job) -> None:
     console.print(f"[bold]Job {job.pk}[/bold] of '{job.sync.name}': {job.get_status_display()}", highlight=False)
     if job.reason:
         console.print(job.reason, markup=False, highlight=False)
+    if job.status in (Status.FAILED, Status.CANCELLED) and not _sent_anything(job):
+        console.print("Nothing was sent to Salesforce.")
     if job.counts:
         console.print(_counts_table(job))
     groups = list(ErrorGroup.all_objects.filter(job=job))
     if groups:
         _show_groups(console, groups)
+
+
+def _sent_anything(job: Job) -> bool:
+    return Batch.all_objects.filter(job=job, attempt__gt=0).exists()
 
 
 def _counts_table(job: Job) -> Table:

@@ -1,24 +1,39 @@
 import getpass
+import sys
 from typing import Any
 
 from django.core.management.base import BaseCommand, CommandError, CommandParser
+from rich.console import Console
 
 from jobs.errors import JobRefused
+from jobs.foreground import work_on
 from jobs.management.commands._lookup import find_job
+from jobs.management.commands._show import EXIT_CODES, JobBar, quiet_console, show_outcome
 from jobs.start import approve_job
 
 
 class Command(BaseCommand):
-    help = "Approves the plan of a job that waits for approval. Workers send it; --here sends it in this process."
+    help = (
+        "Approves the plan of a job that waits for approval. Workers send it; --here sends it in this process, and "
+        "then ends as run_sync does."
+    )
 
     def add_arguments(self, parser: CommandParser) -> None:
         parser.add_argument("job", type=int, help="Number of the job.")
+        parser.add_argument("--here", action="store_true", help="Send it here and now, without a worker.")
 
     def handle(self, *args: Any, **options: Any) -> None:
         job = find_job(options["job"])
         try:
-            approve_job(job, by=getpass.getuser())
+            approve_job(job, by=getpass.getuser(), wake=not options["here"])
         except JobRefused as refused:
             raise CommandError(str(refused)) from None
         job.refresh_from_db()
-        self.stdout.write(f"Job {job.pk}: {job.get_status_display()}. {job.reason}")
+        if not options["here"]:
+            self.stdout.write(f"Job {job.pk}: {job.get_status_display()}. {job.reason}")
+            return
+        console = Console()
+        with quiet_console(options["verbosity"]), JobBar(console, job.sync.name) as bar:
+            job = work_on(job, tell=bar)
+        show_outcome(console, job)
+        sys.exit(EXIT_CODES[job.status])

@@ -8,7 +8,7 @@ from rich.console import Console
 from jobs.errors import JobRefused
 from jobs.foreground import work_on
 from jobs.management.commands._lookup import add_sync_arguments, find_sync
-from jobs.management.commands._show import EXIT_CODES, JobBar, show_outcome
+from jobs.management.commands._show import EXIT_CODES, JobBar, quiet_console, show_outcome
 from jobs.models import Status
 from jobs.start import cancel_job, start_job
 
@@ -37,11 +37,12 @@ class Command(BaseCommand):
             job.refresh_from_db()
             console.print(f"Job {job.pk} is queued. {job.reason}", highlight=False)
             return
-        try:
-            with JobBar(console, sync.name) as bar:
-                job = work_on(job, tell=bar)
-        except KeyboardInterrupt:
-            job = self._cancel(job, console, sync.name)
+        with quiet_console(options["verbosity"]):
+            try:
+                with JobBar(console, sync.name) as bar:
+                    job = work_on(job, tell=bar)
+            except KeyboardInterrupt:
+                job = self._cancel(job, console, sync.name)
         show_outcome(console, job)
         if job.status == Status.WAITING_APPROVAL:
             console.print(
