@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import time
 from collections.abc import Awaitable, Callable
 from typing import Any
@@ -20,6 +21,8 @@ from sandbox.faults import Rule
 from sandbox.org import FIRST_VERSION, LAST_VERSION, Org
 from sandbox.routes import Route, find_route
 from sandbox.wire import SalesforceError
+
+log = logging.getLogger("sandbox.app")
 
 MAX_BODY = 50 * 1024 * 1024
 HTML_503 = "<html><head><title>Service Unavailable</title></head><body><h1>Down for maintenance</h1></body></html>"
@@ -91,7 +94,7 @@ class Sandbox:
         if rule and rule.action == "hold_before":
             # The body is read first: a call that has arrived takes effect even when its sender dies meanwhile.
             if route is None or not route.streams:
-                call.body = await _body(request)
+                await _read_body(call, request)
             await self.org.faults.hold(rule)
         if rule and rule.action == "status":
             return _faulty_status(rule)
@@ -103,6 +106,12 @@ class Sandbox:
             answer = Answer(error.status, error.body)
             if error.status == 401:
                 answer.headers["WWW-Authenticate"] = "Token"
+        except ClientDisconnect:
+            raise
+        except Exception as error:
+            log.exception("%s %s", call.method, call.path)
+            message = f"An unexpected error occurred: {error}"
+            answer = Answer(500, [{"message": message, "errorCode": "UNKNOWN_EXCEPTION"}])
         if call.path.startswith("/services/data/") and route and route.needs_session:
             used = f"api-usage={self.org.api_requests}/{self.org.settings.daily_api_requests}"
             answer.headers["Sforce-Limit-Info"] = used
@@ -128,7 +137,7 @@ class Sandbox:
         if route.streams:
             stream_handler: Callable[[Org, Call, Request], Awaitable[Answer]] = route.handler
             return await stream_handler(org, call, request)
-        call.body = call.body or await _body(request)
+        await _read_body(call, request)
         if route.in_loop:
             return _answer_of(route.handler, org, call)
         return await run_in_threadpool(_answer_of, route.handler, org, call)
@@ -180,7 +189,11 @@ def _check_session(org: Org, call: Call) -> None:
         raise SalesforceError(401, "INVALID_SESSION_ID", SESSION_EXPIRED)
 
 
-async def _body(request: Request) -> bytes:
+async def _read_body(call: Call, request: Request) -> None:
+    """Read the body into the call, once."""
+    if call.body_is_read:
+        return
+    call.body_is_read = True
     parts = []
     size = 0
     async for chunk in request.stream():
@@ -191,7 +204,7 @@ async def _body(request: Request) -> bytes:
         raise SalesforceError(
             413, "REQUEST_ENTITY_TOO_LARGE", f"The request body is {size} bytes; at most {MAX_BODY} are taken"
         )
-    return b"".join(parts)
+    call.body = b"".join(parts)
 
 
 async def _drain(request: Request) -> None:

@@ -22,6 +22,7 @@ class Call:
     headers: Mapping[str, str]
     base_url: str
     body: bytes = b""
+    body_is_read: bool = False
     arguments: dict[str, str] = field(default_factory=dict)
 
     @property

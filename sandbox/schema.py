@@ -19,6 +19,7 @@ TEXT_TYPES = frozenset(
 )
 NUMBER_TYPES = frozenset({"double", "currency", "percent", "int", "long"})
 ID_TYPES = frozenset({"id", "reference"})
+KNOWN_TYPES = TEXT_TYPES | NUMBER_TYPES | ID_TYPES | {"boolean", "date", "datetime", "address"}
 
 SOAP_TYPES = {
     "id": "tns:ID",
@@ -386,6 +387,8 @@ def _check(entry: dict[str, Any], one: Field) -> None:
     place = f"{entry.get('source')}: {entry['name']}.{one.name}"
     if not one.name.replace("_", "a").isalnum():
         raise SchemaError(f"{place}: a field name holds letters, digits and _ only")
+    if one.type not in KNOWN_TYPES:
+        raise SchemaError(f"{place}: unknown type {one.type!r}; known are {', '.join(sorted(KNOWN_TYPES))}")
     if one.is_number and not 0 <= one.scale <= one.precision <= 38:
         raise SchemaError(f"{place}: precision {one.precision} and scale {one.scale} do not fit together")
     if one.is_text and one.stored and one.length <= 0:

@@ -40,6 +40,8 @@ class Client:
         self.sandbox = sandbox
         self.base = f"{sandbox.http_url}/services/data/{version}"
         self.http = requests.Session()
+        # A CA bundle named in the environment would win over the sandbox's own.
+        self.http.trust_env = False
         self.http.headers["Authorization"] = f"Bearer {sandbox.login()}"
 
     def call(self, method: str, path: str, **options: Any) -> requests.Response:

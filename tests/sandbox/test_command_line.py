@@ -1,0 +1,162 @@
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+import requests
+
+from tests.sandbox.conftest import Client
+from tests.sandbox_process import ROOT, SandboxProcess
+
+
+def _run(*arguments: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [sys.executable, "-m", "sandbox", *arguments], cwd=ROOT, capture_output=True, text=True, timeout=20
+    )
+
+
+def _gone(pid: int) -> bool:
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return True
+    return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] == "Z"
+
+
+def test_it_starts_within_two_seconds_says_where_and_ends_cleanly(tmp_path: Path) -> None:
+    ready, ca_file = tmp_path / "ready.json", tmp_path / "ca.pem"
+    started = time.monotonic()
+    process = subprocess.Popen(
+        [
+            sys.executable,
+            "-m",
+            "sandbox",
+            "--port",
+            "0",
+            "--https-port",
+            "0",
+            "--ready-file",
+            ready,
+            "--ca-file",
+            ca_file,
+        ],
+        cwd=ROOT,
+        stdout=subprocess.PIPE,
+        text=True,
+    )
+    while not ready.exists():
+        assert process.poll() is None
+        assert time.monotonic() - started < 10
+        time.sleep(0.01)
+    addresses = json.loads(ready.read_text())
+    assert addresses["pid"] == process.pid
+    assert addresses["ca_file"] == str(ca_file)
+    for url in (
+        addresses["http_url"],
+        addresses["https_url"],
+        addresses["https_url"].replace("127.0.0.1", "localhost"),
+    ):
+        assert requests.get(url + "/services/data", verify=str(ca_file), timeout=5).status_code == 200
+    process.send_signal(signal.SIGTERM)
+    printed, _ = process.communicate(timeout=10)
+    assert process.returncode == 0
+    for text in (
+        addresses["http_url"],
+        addresses["https_url"],
+        str(ca_file),
+        "admin@sandbox.example",
+        "00D5s0000000001EAA",
+    ):
+        assert text in printed
+
+
+def test_it_ends_when_its_parent_is_gone() -> None:
+    code = (
+        "import os, time; from tests.sandbox_process import SandboxProcess; s = SandboxProcess(https=False);"
+        " s.start(); print(s.pid, s._folder, flush=True); os._exit(0)"
+    )
+    printed = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, timeout=20).stdout
+    pid, folder = int(printed.split()[0]), printed.split()[1]
+    deadline = time.monotonic() + 10
+    while not _gone(pid):
+        assert time.monotonic() < deadline
+        time.sleep(0.05)
+    shutil.rmtree(folder)
+
+
+@pytest.mark.parametrize(
+    ("content", "reason"),
+    [
+        ("{", "not a readable JSON file"),
+        ('{"fields": []}', "every object needs a 'name'"),
+        ('{"name": "X__c", "fields": [{"type": "double"}]}', "every field needs a 'name'"),
+        ('{"name": "X__c", "fields": [{"name": "T__c"}]}', "X__c.T__c: a text field needs a 'length'"),
+        ('{"name": "X__c", "fields": [{"name": "N__c", "type": "double", "precision": 3, "scale": 5}]}', "do not fit"),
+        ('{"name": "X__c", "fields": [{"name": "N__c", "type": "number"}]}', "X__c.N__c: unknown type 'number'"),
+    ],
+)
+def test_a_schema_file_that_cannot_be_used_is_named_with_the_reason(tmp_path: Path, content: str, reason: str) -> None:
+    path = tmp_path / "wrong.json"
+    path.write_text(content)
+    ended = _run("--port", "0", "--schema", str(path))
+    assert ended.returncode == 2
+    assert reason in ended.stderr
+    assert "Traceback" not in ended.stderr
+
+
+def test_a_taken_port_and_a_wrong_org_id_are_told_in_one_line(sandbox: SandboxProcess) -> None:
+    taken = _run("--port", sandbox.http_url.rpartition(":")[2])
+    assert taken.returncode == 2
+    assert "cannot listen on 127.0.0.1" in taken.stderr
+    wrong = _run("--org-id", "001xx0000000001")
+    assert (wrong.returncode, wrong.stderr.count("\n")) == (2, 1)
+
+
+def test_a_schema_file_adds_objects_and_fields_beside_ours(tmp_path: Path) -> None:
+    schema = tmp_path / "more.json"
+    schema.write_text(
+        json.dumps(
+            {
+                "objects": [
+                    {
+                        "name": "Plant__c",
+                        "label": "Plant",
+                        "fields": [
+                            {"name": "Name", "length": 80, "nillable": False, "nameField": True},
+                            {"name": "Code__c", "length": 20, "externalId": True, "unique": True},
+                            {"name": "Account__c", "type": "reference", "referenceTo": ["Account"]},
+                        ],
+                    },
+                    {"name": "Account", "fields": [{"name": "Tier__c", "type": "picklist", "length": 40}]},
+                ]
+            }
+        )
+    )
+    with SandboxProcess(https=False, schema=schema, org_id="00D000000000062EAA") as sandbox:
+        client = Client(sandbox)
+        account = client.create("Account", Name="A", Tier__c="Top")
+        content = f"Code__c,Name,Account__c\np1,Fern,{account}\n"
+        ended = client.load("upsert", content, "Plant__c", externalIdFieldName="Code__c")
+        assert ended.success[0]["sf__Id"][0] == "a"
+        assert client.call("GET", "/sobjects/Plant__c/Code__c/P1").json()["Account__c"] == account
+        described = client.call("GET", "/sobjects/Plant__c/describe").json()
+        assert {"OwnerId", "CreatedDate", "SystemModstamp"} <= {each["name"] for each in described["fields"]}
+        assert sandbox.state()["org_id"] == "00D000000000062EAA"
+
+
+def test_credentials_are_taken_from_the_flags() -> None:
+    flags = {"client_id": "me", "client_secret": "hush", "username": "u@x.io", "password": "pw", "security_token": "st"}
+    with SandboxProcess(https=False, **flags) as sandbox:
+        form = {**flags, "grant_type": "password", "password": "pwst"}
+        form.pop("security_token")
+        url = sandbox.http_url + "/services/oauth2/token"
+        assert requests.post(url, data=form, timeout=10).status_code == 200
+        assert requests.post(url, data={**form, "client_secret": "no"}, timeout=10).status_code == 400
+        assert Client(sandbox).query("SELECT Username FROM User") == [{"Username": "u@x.io"}]
