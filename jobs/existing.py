@@ -49,8 +49,9 @@ def _ask_by_name(job: Job, lease: Lease, spec: SyncSpec, describe: ObjectDescrib
         {"key": [key for key, _ in found], "id": [record_id for _, record_id in found]},
         schema=pa.schema([("key", pa.string()), ("id", pa.string())]),
     )
-    path = files.attempt_folder(job, "existing") / "existing.parquet"
-    pq.write_table(table, path)
+    with files.attempt(job, "existing") as folder:
+        path = folder / "existing.parquet"
+        pq.write_table(table, path)
     return {"path": str(path), "count": len(found)}
 
 
@@ -70,18 +71,24 @@ def _ask_in_bulk(job: Job, lease: Lease, workspace: Workspace, spec: SyncSpec) -
         raise NotYet(min(10.0, 0.5 * 1.3 ** asked["polls"]))
     if state.state != "JobComplete":
         raise Misconfigured(f"Salesforce did not answer the query for the keys of {spec.object}: {state.error_message}")
-    folder = files.attempt_folder(job, "existing")
+    with files.attempt(job, "existing") as folder:
+        pages = _download(job, lease, asked["id"], folder)
+        path = folder / "existing.parquet"
+        count = keys_in_salesforce.from_query_pages(workspace, pages, path)
+        for page in pages:
+            page.unlink()
+    return {"path": str(path), "count": count}
+
+
+def _download(job: Job, lease: Lease, query_id: str, folder: Path) -> list[Path]:
+    session = salesforce_session(job.destination)
     pages: list[Path] = []
     locator = None
-    while True:
+    while locator is not None or not pages:
         lease.check()
-        page, locator = bulk.download_query(session, asked["id"], folder / f"page-{len(pages)}.csv", locator)
+        page, locator = bulk.download_query(session, query_id, folder / f"page-{len(pages)}.csv", locator)
         pages.append(page)
-        if locator is None:
-            break
-    path = folder / "existing.parquet"
-    count = keys_in_salesforce.from_query_pages(workspace, pages, path)
-    return {"path": str(path), "count": count}
+    return pages
 
 
 def _remember(job: Job, lease: Lease, asked: dict[str, Any]) -> None:

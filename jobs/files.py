@@ -13,6 +13,7 @@ import uuid
 from collections.abc import Iterator
 from contextvars import ContextVar
 from pathlib import Path
+from typing import Any
 
 from django.conf import settings
 
@@ -23,18 +24,29 @@ from syncs.models import Sync
 _job_of_this_thread: ContextVar[int | None] = ContextVar("sfsync_job", default=None)
 
 
-def attempt_folder(job: Job, name: str) -> Path:
-    """A new empty folder for one attempt at the stage `name` of a job."""
+@contextlib.contextmanager
+def attempt(job: Job, name: str) -> Iterator[Path]:
+    """A new empty folder for one attempt at the stage `name` of a job. An attempt that fails leaves nothing behind."""
     folder = job.folder / name / uuid.uuid4().hex[:12]
     folder.mkdir(parents=True)
-    return folder
+    try:
+        yield folder
+    except BaseException:
+        shutil.rmtree(folder, ignore_errors=True)
+        raise
 
 
-def snapshot_path(sync: Sync) -> Path:
-    """A new name for a snapshot of a sync."""
-    folder: Path = settings.SFSYNC_STORAGE / str(sync.organization_id) / "snapshots" / str(sync.pk)
-    folder.mkdir(parents=True, exist_ok=True)
-    return folder / f"{uuid.uuid4().hex[:12]}.parquet"
+@contextlib.contextmanager
+def new_snapshot(sync: Sync) -> Iterator[Path]:
+    """A new name for a snapshot of a sync. One that fails leaves nothing behind."""
+    path: Path = settings.SFSYNC_STORAGE / str(sync.organization_id) / "snapshots" / str(sync.pk)
+    path.mkdir(parents=True, exist_ok=True)
+    path = path / f"{uuid.uuid4().hex[:12]}.parquet"
+    try:
+        yield path
+    except BaseException:
+        path.unlink(missing_ok=True)
+        raise
 
 
 def workspace() -> Workspace:
@@ -44,15 +56,24 @@ def workspace() -> Workspace:
     )
 
 
-def remove_rubbish(job: Job, keep: set[Path]) -> None:
-    """Delete the attempts of a job that no manifest names. keep: files that one does."""
-    kept_folders = {path.parent for path in keep}
-    for stage in job.folder.iterdir():
-        if not stage.is_dir():
-            continue
-        for attempt in stage.iterdir():
-            if attempt not in kept_folders:
-                shutil.rmtree(attempt, ignore_errors=True)
+def remove_rubbish(job: Job) -> None:
+    """Delete the attempts of an ended job that no manifest names: those of workers that were killed."""
+    named = set(_texts(job.manifests))
+    for payload, outcomes in job.batches.values_list("payload", "outcomes"):
+        named.update(_texts([payload, outcomes]))
+    kept = {Path(text).parent for text in named if text.startswith(str(job.folder))}
+    for folder in job.folder.glob("*/*"):
+        if folder.is_dir() and folder not in kept:
+            shutil.rmtree(folder, ignore_errors=True)
+
+
+def _texts(data: Any) -> Iterator[str]:
+    """Every text in a piece of JSON."""
+    if isinstance(data, str):
+        yield data
+    elif isinstance(data, dict | list):
+        for item in data.values() if isinstance(data, dict) else data:
+            yield from _texts(item)
 
 
 class _OfThisJob(logging.Filter):

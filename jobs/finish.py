@@ -33,22 +33,19 @@ def finish(job: Job, lease: Lease) -> None:
     planner = Planner(job, lease)
     plan = Plan.from_json(job.manifests["plan"])
     batches = list(job.batches.all())
-    final = engine.finish(
-        planner.workspace,
-        planner.spec,
-        planner.staged,
-        plan,
-        [Path(entry["file"]) for batch in batches for entry in batch.outcomes],
-        {batch.number: f"{batch.unresolved}: {batch.reason}" for batch in batches if batch.unresolved},
-        files.attempt_folder(job, "final"),
-        "final",
-    )
+    outcomes = [Path(entry["file"]) for batch in batches for entry in batch.outcomes]
+    unresolved = {batch.number: f"{batch.unresolved}: {batch.reason}" for batch in batches if batch.unresolved}
+    with files.attempt(job, "final") as folder:
+        final = engine.finish(
+            planner.workspace, planner.spec, planner.staged, plan, outcomes, unresolved, folder, "final"
+        )
     pointer = _write_snapshot(planner, plan, final)
     status, reason = _verdict(job, batches, final)
     lease.check()
     _end(job, lease, final, pointer, status, reason)
     if pointer is not None:
         _drop_old_snapshots(job.sync, pointer)
+    files.remove_rubbish(job)
 
 
 def _write_snapshot(planner: Planner, plan: Plan, final: engine.Final) -> dict[str, Any] | None:
@@ -58,16 +55,17 @@ def _write_snapshot(planner: Planner, plan: Plan, final: engine.Final) -> dict[s
         return None
     previous = job.manifests["snapshot"]["path"]
     planner.lease.check()
-    written = snapshot.commit(
-        planner.workspace,
-        spec,
-        planner.describe,
-        plan,
-        Path(final.outcomes_file),
-        Path(previous) if previous else None,
-        files.snapshot_path(job.sync),
-        snapshot_header(job, spec, planner.describe),
-    )
+    with files.new_snapshot(job.sync) as path:
+        written = snapshot.commit(
+            planner.workspace,
+            spec,
+            planner.describe,
+            plan,
+            Path(final.outcomes_file),
+            Path(previous) if previous else None,
+            path,
+            snapshot_header(job, spec, planner.describe),
+        )
     return written.to_json()
 
 

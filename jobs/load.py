@@ -286,21 +286,19 @@ class Loader:
         return self._go_on(job, read)
 
     def _read_results(self, job: bulk.JobInfo) -> outcome.AttemptOutcome:
-        folder = files.attempt_folder(self.batch.job, f"batch-{self.batch.number}")
-        successes, failures, unprocessed = (
-            bulk.download(self.session, job.id, which, folder / f"{which}.csv") for which in RESULTS
-        )
         plan = Plan.from_json(self.batch.job.manifests["plan"])
-        return outcome.read_outcomes(
-            self.workspace,
-            plan,
-            self.batch.number,
-            Path(self.batch.payload["path"]),
-            successes,
-            failures,
-            unprocessed,
-            folder / "outcomes.parquet",
-        )
+        sent = Path(self.batch.payload["path"])
+        with files.attempt(self.batch.job, f"batch-{self.batch.number}") as folder:
+            successes, failures, unprocessed = told = [
+                bulk.download(self.session, job.id, which, folder / f"{which}.csv") for which in RESULTS
+            ]
+            to = folder / "outcomes.parquet"
+            read = outcome.read_outcomes(
+                self.workspace, plan, self.batch.number, sent, successes, failures, unprocessed, to
+            )
+            for path in told:
+                path.unlink()
+        return read
 
     def _go_on(self, job: bulk.JobInfo, read: outcome.AttemptOutcome) -> float | None:
         """Rows are left over: send them anew where nothing can be doubled by that, else say what is known."""
@@ -326,13 +324,12 @@ class Loader:
         return self._send_the_rest(said, left)
 
     def _send_the_rest(self, said: str, left: int) -> float | None:
-        folder = files.attempt_folder(self.batch.job, f"batch-{self.batch.number}")
         plan = Plan.from_json(self.batch.job.manifests["plan"])
+        sent, number = Path(self.batch.payload["path"]), self.batch.number
         settled = [Path(entry["file"]) for entry in self.batch.outcomes]
-        rest = folder / "payload.csv"
-        rows = outcome.remaining_payload(
-            self.workspace, plan, self.batch.number, Path(self.batch.payload["path"]), settled, rest
-        )
+        with files.attempt(self.batch.job, f"batch-{number}") as folder:
+            rest = folder / "payload.csv"
+            rows = outcome.remaining_payload(self.workspace, plan, number, sent, settled, rest)
         if rows != left:
             return _end(
                 self.batch,

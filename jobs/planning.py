@@ -97,11 +97,12 @@ class Planner:
         session = salesforce_session(self.job.destination)
         org_id = session.identity.org_id
         described = describe_object(session, self.spec.object)
-        path = files.attempt_folder(self.job, "describe") / "object.json"
-        with open(path, "w", encoding="utf-8") as file:
-            json.dump(described.to_json(), file)
-            file.flush()
-            os.fsync(file.fileno())
+        with files.attempt(self.job, "describe") as folder:
+            path = folder / "object.json"
+            with open(path, "w", encoding="utf-8") as file:
+                json.dump(described.to_json(), file)
+                file.flush()
+                os.fsync(file.fileno())
         Connection.all_objects.filter(pk=self.job.destination_id).update(salesforce_org_id=org_id)
         self.job.salesforce_org_id = org_id
         self.lease.save(salesforce_org_id=org_id)
@@ -119,8 +120,8 @@ class Planner:
             problems = validate.problems(self.spec, self.describe, reading.columns, reading.hint)
             if problems:
                 raise Misconfigured(told(problems))
-            path = files.attempt_folder(self.job, "staged") / "rows.parquet"
-            staged = stage.stage(self.workspace, reading, path, progress=self._telling("staged"))
+            with files.attempt(self.job, "staged") as folder:
+                staged = stage.stage(self.workspace, reading, folder / "rows.parquet", progress=self._telling("staged"))
         log.info("%s: read %d rows from %s.", self.job, staged.rows, reading.name)
         return staged.to_json()
 
@@ -149,8 +150,9 @@ class Planner:
         return Path(path) if path else None
 
     def _keys_to_read(self) -> dict[str, Any]:
-        path = files.attempt_folder(self.job, "keys") / "keys.parquet"
-        count = compare.keys_to_read(self.workspace, self.spec, self.describe, self.staged, self._snapshot_path(), path)
+        with files.attempt(self.job, "keys") as folder:
+            path, known = folder / "keys.parquet", self._snapshot_path()
+            count = compare.keys_to_read(self.workspace, self.spec, self.describe, self.staged, known, path)
         return {"path": str(path), "count": count}
 
     def _read_existing(self) -> dict[str, Any]:
@@ -166,18 +168,18 @@ class Planner:
     def _make_plan(self) -> None:
         self._still_planning(phase="plan", rows=self.staged.rows)
         found = self.job.manifests["existing"]["path"]
-        folder = files.attempt_folder(self.job, "plan")
-        plan = compare.plan(
-            self.workspace,
-            self.spec,
-            self.describe,
-            self.staged,
-            self._snapshot_path(),
-            Path(found) if found else None,
-            folder,
-            "plan",
-            progress=self._telling("plan"),
-        )
+        with files.attempt(self.job, "plan") as folder:
+            plan = compare.plan(
+                self.workspace,
+                self.spec,
+                self.describe,
+                self.staged,
+                self._snapshot_path(),
+                Path(found) if found else None,
+                folder,
+                "plan",
+                progress=self._telling("plan"),
+            )
         batches = [
             Batch(
                 organization_id=self.job.organization_id,

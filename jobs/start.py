@@ -53,7 +53,8 @@ def start_job(sync: Sync, *, by: str = "", full_resync: bool = False, wake: bool
             raise
         raise JobRefused(
             f"The sync '{sync.name}' already has a job: job {live.pk}, {live.get_status_display().lower()} since "
-            f"{live.created_at:%Y-%m-%d %H:%M} UTC. Wait for its end, or cancel it with `cancel_job {live.pk}`."
+            f"{live.created_at:%Y-%m-%d %H:%M} UTC. Wait for its end, or cancel it with `cancel_job {live.pk}`. "
+            f"If nobody works on it any more, `resume_job {live.pk}` goes on with it."
         ) from None
     if wake:
         transaction.on_commit(lambda: _wake(job))

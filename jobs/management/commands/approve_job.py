@@ -1,14 +1,11 @@
 import getpass
-import sys
 from typing import Any
 
 from django.core.management.base import BaseCommand, CommandError, CommandParser
-from rich.console import Console
 
 from jobs.errors import JobRefused
-from jobs.foreground import work_on
+from jobs.management.commands._here import work_here
 from jobs.management.commands._lookup import find_job
-from jobs.management.commands._show import EXIT_CODES, JobBar, quiet_console, show_outcome
 from jobs.start import approve_job
 
 
@@ -28,12 +25,7 @@ class Command(BaseCommand):
             approve_job(job, by=getpass.getuser(), wake=not options["here"])
         except JobRefused as refused:
             raise CommandError(str(refused)) from None
+        if options["here"]:
+            work_here(job, options["verbosity"])
         job.refresh_from_db()
-        if not options["here"]:
-            self.stdout.write(f"Job {job.pk}: {job.get_status_display()}. {job.reason}")
-            return
-        console = Console()
-        with quiet_console(options["verbosity"]), JobBar(console, job.sync.name) as bar:
-            job = work_on(job, tell=bar)
-        show_outcome(console, job)
-        sys.exit(EXIT_CODES[job.status])
+        self.stdout.write(f"Job {job.pk}: {job.get_status_display()}. {job.reason}")
