@@ -10,6 +10,7 @@ from collections.abc import Iterator
 
 import pytest
 import redis
+from kombu import pools
 
 from sfsync.celery import app
 from tests.conftest import required
@@ -59,11 +60,18 @@ def redis_server(settings) -> Iterator[RedisServer]:
     server = RedisServer()
     server.start()
     settings.SFSYNC_BROKER_URL = server.url
-    before, app.conf.broker_url = app.conf.broker_url, server.url
-    app.pool.force_close_all()
+    before = app.conf.broker_url
+    _point_celery_at(server.url)
     yield server
-    app.conf.broker_url = before
+    _point_celery_at(before)
     server.remove()
+
+
+def _point_celery_at(url: str) -> None:
+    """Celery keeps its first broker for the life of a process; here it is another one in each test."""
+    app.conf.broker_url = url
+    app._pool = app.amqp._producer_pool = None
+    pools.reset()
 
 
 def pytest_collection_modifyitems(items) -> None:
