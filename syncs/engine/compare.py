@@ -6,6 +6,7 @@ import contextlib
 import dataclasses
 import hashlib
 import json
+import uuid
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -26,6 +27,7 @@ from syncs.engine.workspace import Workspace
 from syncs.spec import SyncSpec
 
 _NAMED_ROWS = 10
+_CANDIDATES = pa.schema([("_row", pa.int64()), ("nkey_hash", pa.uint64())])
 # Fewer dropped records than this never need an approval for being a large share of a small table.
 _GUARD_FLOOR = 10
 
@@ -169,9 +171,19 @@ class _Planner:
     def write(self, connection: duckdb.DuckDBPyConnection, short: bool, progress: Callable[[int], None] | None) -> None:
         """Write the rows of the plan and the payloads, first of the source's rows, then of dropped records."""
         schema = self._schema()
-        with TableWriter(self.rows_file, schema, plain=_hash_names(schema)) as writer:
-            for table in _tables(stream(connection, self.decision.query(self._source))):
+        candidates = self._workspace.scratch / f"candidates-{uuid.uuid4().hex}.parquet"
+        with (
+            TableWriter(self.rows_file, schema, plain=_hash_names(schema)) as writer,
+            contextlib.ExitStack() as stack,
+        ):
+            source = self._source
+            if self.decision.looks_first:
+                stack.callback(candidates.unlink, missing_ok=True)
+                source = self._look_first(connection, candidates, writer, progress)
+            for table in _tables(stream(connection, self.decision.query(source))):
                 self._workspace.check()
+                if not self.decision.looks_first:
+                    self._look_at(table)
                 writer.add(self._planned(table, schema))
                 if progress is not None:
                     progress(writer.rows)
@@ -182,6 +194,49 @@ class _Planner:
                     writer.add(self._planned_dropped(table, schema))
             writer.finish()
         self._batches = self._payloads.close()
+
+    def _look_first(
+        self,
+        connection: duckdb.DuckDBPyConnection,
+        candidates: Path,
+        writer: TableWriter,
+        progress: Callable[[int], None] | None,
+    ) -> str:
+        """Plan the rows that are in Salesforce already; return a FROM item with the others.
+
+        Most rows of most jobs are such, and need to be neither kept beside the snapshot nor written as CSV.
+        """
+        seen = 0
+        with TableWriter(candidates, _CANDIDATES) as others:
+            for table in _tables(stream(connection, self.decision.first_look(self._source))):
+                self._workspace.check()
+                self._look_at(table)
+                same = table.filter(table.column("same"))
+                if same.num_rows:
+                    writer.add(self._planned_untouched(same))
+                if same.num_rows < table.num_rows:
+                    others.add(table.filter(pc.invert(table.column("same"))).select(_CANDIDATES.names))
+                seen += table.num_rows
+                if progress is not None:
+                    progress(seen)
+            others.finish()
+        if others.rows == seen:
+            return self._source
+        assert self.decision.known is not None
+        self.decision = dataclasses.replace(
+            self.decision, known=dataclasses.replace(self.decision.known, only=candidates)
+        )
+        wanted = f"(SELECT _row AS c_row FROM {parquet(candidates)})"
+        return f"(SELECT * FROM {self._source} SEMI JOIN {wanted} ON c_row = _row)"
+
+    def _planned_untouched(self, table: pa.Table) -> pa.Table:
+        """The plan's lines for rows that are in Salesforce already."""
+        action = self.decision.untouched
+        self._actions[action] = self._actions.get(action, 0) + table.num_rows
+        self._fingerprint += pc.sum(table.column("fingerprint")).as_py()
+        actions = pa.repeat(pa.scalar(action), table.num_rows)
+        table = table.append_column("action", actions).append_column("_seq", table.column("_row"))
+        return _filled_up(table, self._schema())
 
     def manifest(self) -> Plan:
         """The plan, once everything is written."""
@@ -223,8 +278,6 @@ class _Planner:
         operation = operation_of(self._spec)
         _add_up(self._actions, table.column("action"))
         self._fingerprint += pc.sum(table.column("fingerprint")).as_py()
-        self._unread += table.column("nkey").null_count if self._transform.key is not None else 0
-        self._count_rounded(table)
         sent = pc.equal(table.column("action"), operation)
         batch: pa.Array | pa.ChunkedArray = pa.nulls(table.num_rows, pa.int32())
         rows = pc.sum(sent).as_py()
@@ -250,7 +303,9 @@ class _Planner:
                 arrays.append(table.column(f"p_{line.index}"))
         return pa.Table.from_arrays(arrays, names=names)
 
-    def _count_rounded(self, table: pa.Table) -> None:
+    def _look_at(self, table: pa.Table) -> None:
+        """Count the rows whose key could not be read, and the cells that were rounded."""
+        self._unread += table.column("nkey").null_count if self._transform.key is not None else 0
         for number in range(self._transform.masks):
             mask = table.column(f"rounded_{number}")
             if not pc.max(mask).as_py():
@@ -296,11 +351,7 @@ class _Planner:
             numbers = self._payloads.write("delete", ids)
             self._deletes += ids.num_rows
             batch = pc.replace_with_mask(batch, sent.combine_chunks(), numbers.combine_chunks())
-        table = table.append_column("batch", batch)
-        absent = [name for name in schema.names if name not in table.schema.names]
-        for name in absent:
-            table = table.append_column(name, pa.nulls(table.num_rows, schema.field(name).type))
-        return table.select(schema.names).cast(schema)
+        return _filled_up(table.append_column("batch", batch), schema)
 
     def _why_withheld(self, short: bool) -> str:
         unread = self._unread + len(self._staged.malformed)
@@ -354,6 +405,14 @@ class _Planner:
         parts: list[object] = [self._describe.name, [line.field.name for line in self._transform.lines], self._counts()]
         parts.append(f"{self._fingerprint % (1 << 64):016x}")
         return hashlib.sha256(json.dumps(parts).encode()).hexdigest()
+
+
+def _filled_up(table: pa.Table, schema: pa.Schema) -> pa.Table:
+    """The table with the columns of the schema; those that it lacks are null."""
+    for name in schema.names:
+        if name not in table.schema.names:
+            table = table.append_column(name, pa.nulls(table.num_rows, schema.field(name).type))
+    return table.select(schema.names).cast(schema)
 
 
 def _tables(reader: pa.RecordBatchReader) -> Iterator[pa.Table]:

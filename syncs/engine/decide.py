@@ -6,7 +6,7 @@ import dataclasses
 from pathlib import Path
 
 from syncs.engine.echo import content, content_hashes
-from syncs.engine.plan import Operation
+from syncs.engine.plan import Action, Operation
 from syncs.engine.snapshot import read_header
 from syncs.engine.sql import parquet
 from syncs.engine.transform import Transform
@@ -24,11 +24,13 @@ class Known:
 
     path: its file. places: for each hashed field of the plan, the place of its hash in the snapshot, or None for a
     field that was mapped later. same_fields: both have the same fields, so hashes of whole rows can be compared.
+    only: a file of `nkey_hash`; records with other keys are left out. None for all records.
     """
 
     path: Path
     places: tuple[int | None, ...]
     same_fields: bool
+    only: Path | None = None
 
     @classmethod
     def of(cls, path: Path, fields: tuple[str, ...]) -> Known:
@@ -43,7 +45,10 @@ class Known:
             f"{'NULL::UINTEGER' if place is None else f'h_{place}'} AS s_{i}" for i, place in enumerate(self.places)
         )
         columns = ["nkey AS s_nkey", "id AS s_id", "state AS s_state", "row_hash AS s_row_hash", *hashes]
-        return f"(SELECT {', '.join(columns)} FROM {parquet(self.path)})"
+        source = parquet(self.path)
+        if self.only is not None:
+            source += f" SEMI JOIN (SELECT nkey_hash FROM {parquet(self.only)}) ON nkey_hash = hash(nkey)"
+        return f"(SELECT {', '.join(columns)} FROM {source})"
 
 
 def operation_of(spec: SyncSpec) -> Operation:
@@ -68,6 +73,43 @@ class Decision:
     def hashed(self) -> tuple[int, ...]:
         """Indexes of the lines that have a hash: all but the key's, which tells rows apart instead."""
         return tuple(line.index for line in self.transform.lines if line is not self.transform.key)
+
+    @property
+    def looks_first(self) -> bool:
+        """Whether `first_look` can tell which rows are unchanged."""
+        return self.known is not None and self.known.same_fields and self.spec.compare == "snapshot"
+
+    @property
+    def untouched(self) -> Action:
+        """What becomes of a row that is in Salesforce already, just as it is."""
+        return "ignored" if self.spec.mode == "insert" else "unchanged"
+
+    def first_look(self, staged: str) -> str:
+        """A query that tells the rows which are known to be in Salesforce, at a fraction of the memory of `query`:
+        `_row`, `nkey`, `key`, `nkey_hash`, `same`, `rounded_<m>`, and the `fingerprint` of those that are the same.
+
+        The key and the row are compared by a hash of 64 bits each. Rows that are not the same may still turn out to
+        be unchanged.
+        """
+        assert self.known is not None
+        masks = range(self.transform.masks)
+        bad = " | ".join(f"bad_{m}" for m in masks)
+        same = ["k_hash IS NOT NULL", f"({bad}) = 0"]
+        present = (
+            f"SELECT hash(nkey) AS k_hash, row_hash AS k_row FROM {parquet(self.known.path)} WHERE state = 'present'"
+        )
+        joins = f" LEFT JOIN ({present}) ON k_hash = nkey_hash AND k_row = row_hash"
+        if self.duplicates:
+            same.append("d_nkey IS NULL")
+            joins += f" LEFT JOIN (SELECT nkey AS d_nkey FROM {DUPLICATES}) ON d_nkey = nkey"
+        if self.existing:
+            same.append("x_nkey IS NULL")
+            joins += f" LEFT JOIN (SELECT nkey AS x_nkey FROM {EXISTING} WHERE n > 1) ON x_nkey = nkey"
+        columns = ["_row", "nkey", "key", "nkey_hash", f"({' AND '.join(same)}) AS same"]
+        columns += [f"rounded_{m}" for m in masks]
+        columns.append(f"hash('{self.untouched}', nkey, whole) AS fingerprint")
+        hashed = f"SELECT *, hash(nkey) AS nkey_hash FROM ({self._hashed(staged)})"
+        return f"SELECT {', '.join(columns)} FROM ({hashed}){joins}"
 
     def query(self, staged: str) -> str:
         """A query with one row per staged row: `_row`, `action`, `nkey`, `key`, `record_id`, `row_hash`, `h_<i>`,
@@ -131,14 +173,14 @@ class Decision:
     def _changed(self) -> str:
         """SQL: what would be sent is not known to be in Salesforce already.
 
-        A field that is left alone is equal. The hash of the whole row, wide enough to be beyond doubt, is there when
-        no field is left alone; it shows what two equal hashes of 32 bits may hide.
+        A field that is left alone is equal. Where neither row leaves a field alone, the hashes of the whole rows, wide
+        enough to be beyond doubt, show what two equal hashes of 32 bits may hide.
         """
         if self.known is None:
             return "true"
         differs = [f"h_{i} IS DISTINCT FROM s_{i} AND h_{i} IS NOT NULL" for i in range(len(self.hashed))]
         if self.known.same_fields:
-            differs.append("coalesce(row_hash <> s_row_hash, false)")
+            differs.append("coalesce(row_hash & s_row_hash & 1 = 1 AND row_hash <> s_row_hash, false)")
         return f"(coalesce(s_state <> 'present', true) OR {' OR '.join(differs)})"
 
     def _joined(self, staged: str) -> str:
@@ -157,7 +199,10 @@ class Decision:
         return f"SELECT {columns} FROM ({self._hashed(staged)}){joins}"
 
     def _hashed(self, staged: str) -> str:
-        """Adds `h_<i>` and `row_hash` (NULL where a field is left alone), `whole` (never NULL) and the content."""
+        """Adds `h_<i>` (NULL where a field is left alone), `whole`, `row_hash` and the content.
+
+        The last bit of `row_hash` tells whether no field is left alone; the others are those of `whole`.
+        """
         wide = ", ".join(f"hash(e_{index}) AS x_{index}" for index in self.hashed)
         inner = f"SELECT *{', ' if wide else ''}{wide} FROM ({self.transform.encoded(staged)})"
         columns = [
@@ -168,7 +213,7 @@ class Decision:
         by_name = sorted(self.hashed, key=lambda index: self.transform.lines[index].field.name)
         whole = f"hash({', '.join(f'x_{index}' for index in by_name)})" if by_name else "0::UBIGINT"
         filled = " AND ".join(f"e_{index} IS NOT NULL" for index in self.hashed) or "true"
-        columns += [f"{whole} AS whole", f"CASE WHEN {filled} THEN {whole} END AS row_hash"]
+        columns += [f"{whole} AS whole", f"(({whole} >> 1) << 1) | ({filled})::UBIGINT AS row_hash"]
         if self.transform.key is None:
             sent = [(line.family, f"e_{line.index}") for line in self.transform.lines]
             inner = f"SELECT *, {content(sent, self.transform.time_zone)} AS content FROM ({inner})"

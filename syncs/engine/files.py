@@ -76,9 +76,15 @@ class TableWriter:
 
     def _open(self) -> pq.ParquetWriter:
         if self._writer is None:
-            # Dictionaries and statistics cost more time than they save on tables that are read as a whole.
+            # Dictionaries and statistics cost more time than they save on tables that are read as a whole; but by
+            # its numbers a row, or a batch of rows, is found without reading the others.
+            numbers = [name for name in ("_row", "_seq", "batch") if name in self._schema.names]
             self._writer = pq.ParquetWriter(
-                self._path, self._schema, compression=self._compression, use_dictionary=False, write_statistics=False
+                self._path,
+                self._schema,
+                compression=self._compression,
+                use_dictionary=False,
+                write_statistics=numbers or False,
             )
         return self._writer
 

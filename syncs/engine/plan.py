@@ -54,7 +54,8 @@ class Plan:
 
     rows_file: Parquet, one line for each source row and each known record that left the source: `_row` (NULL for
     the latter), `_seq` (_row, or a negative number of its own), `action`, `nkey`, `key`, `record_id`, `batch`,
-    `content` (only without a key), `row_hash`, `h_<i>` for the i-th of `fields`, `bad_<m>`.
+    `content_hi` and `content_lo` (only without a key), `row_hash`, `h_<i>` for the i-th of `fields`, `bad_<m>`. Of rows
+    that Salesforce holds already it says no more than the key.
     errors_file: Parquet, the row errors of rejected and malformed rows.
     counts: by name: read, malformed, rejected, unchanged, ignored, insert, update and upsert of source rows;
     dropped, delete, dropped_ignored and withheld of known records that left the source.

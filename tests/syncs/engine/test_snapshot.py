@@ -26,8 +26,9 @@ def test_confirmed_rows_are_present_with_their_ids_and_hashes(loads: Loads) -> N
     rows = known(loads)
     assert (rows["ab"]["key"], rows["ab"]["id"]) == ("aB", loads.org.records["ab"])
     assert (rows["ab"]["state"], rows["ab"]["failures"]) == ("present", 0)
-    assert rows["ab"]["row_hash"] is not None and rows["ab"]["h_1"] is not None
-    assert rows["3"]["row_hash"] is None and rows["3"]["h_1"] is None and rows["3"]["h_0"] is not None
+    assert rows["ab"]["h_1"] is not None
+    assert rows["ab"]["row_hash"] % 2 == 1 and rows["3"]["row_hash"] % 2 == 0
+    assert rows["3"]["h_1"] is None and rows["3"]["h_0"] is not None
 
 
 def test_failed_rows_stay_as_they_were_and_count_their_failures(loads: Loads) -> None:
@@ -91,7 +92,7 @@ def test_fields_left_alone_by_an_update_keep_what_is_known(loads: Loads) -> None
     loads.run(ROWS)
     city = known(loads)["1"]["h_1"]
     loads.run([("1", "Anne", None), *ROWS[1:]])
-    assert known(loads)["1"]["h_1"] == city and known(loads)["1"]["row_hash"] is None
+    assert known(loads)["1"]["h_1"] == city and known(loads)["1"]["row_hash"] % 2 == 0
 
 
 def test_the_header_stands_in_the_file_too(loads: Loads) -> None:
