@@ -152,5 +152,5 @@ def writing_calls(sandbox: SandboxProcess) -> dict[str, int]:
 def outcome(job: Job) -> dict[str, int]:
     """The counts of a job that are not zero, those of records that left the source included."""
     counts = {name: rows for name, rows in job.counts.items() if isinstance(rows, int)}
-    counts |= {f"dropped: {name}": rows for name, rows in job.counts["dropped"].items()}
+    counts |= {f"dropped: {name}": rows for name, rows in job.counts.get("dropped", {}).items()}
     return {name: rows for name, rows in counts.items() if rows}

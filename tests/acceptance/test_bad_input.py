@@ -8,9 +8,8 @@ from pathlib import Path
 
 import pytest
 from django.conf import settings as django_settings
-from django.core.management import call_command
+from django.core.management import CommandError, call_command
 
-from jobs.files import snapshot_path
 from jobs.models import Job, JobEvent, Status
 from jobs.start import start_job
 from syncs.models import Sync
@@ -49,11 +48,11 @@ def first_snapshot():
 
 
 @pytest.fixture
-def known(sandbox, first_snapshot):
+def known(sandbox, first_snapshot, tmp_path):
     """A mirror that knows of three accounts, with a copy of the snapshot that a first job has left."""
     made = make(sandbox)
     if first_snapshot:
-        path = snapshot_path(made)
+        path = tmp_path / "snapshot.parquet"
         path.write_bytes(first_snapshot["file"])
         Sync.all_objects.filter(pk=made.pk).update(snapshot={**first_snapshot["pointer"], "path": str(path)})
     else:
@@ -393,7 +392,7 @@ def test_run_sync_ends_with_a_code_for_each_way_a_job_can_end(sync, org):
     assert f"cancel_job {job.pk}" in second.stderr
     assert Job.all_objects.latest("pk") == job
 
-    shell("reject_job", str(job.pk))
+    call_command("reject_job", str(job.pk))
     sync.source_path = "gone.csv"
     sync.save()
     failed = shell("run_sync", sync.name)
@@ -404,16 +403,18 @@ def test_run_sync_ends_with_a_code_for_each_way_a_job_can_end(sync, org):
     assert org.count("Account") == 4
 
 
-def test_a_name_that_no_sync_has_is_told_with_those_there_are(sync):
-    done = shell("run_sync", "Acounts")
-    assert done.returncode == 1
-    assert "There is no sync 'Acounts'" in done.stderr and "Syncs: Accounts" in done.stderr
+def test_a_name_that_no_sync_has_is_told_with_those_there_are(sandbox):
+    make(sandbox)
+    with pytest.raises(CommandError) as refused:
+        call_command("run_sync", "Acounts")
+    assert str(refused.value) == "There is no sync 'Acounts'. Syncs: Accounts."
 
 
-def test_a_second_job_on_a_running_sync_is_refused_by_name(sync, sandbox, capsys):
+def test_a_second_job_on_a_running_sync_is_refused_by_its_number(sandbox):
+    sync = make(sandbox)
     job = start_job(sync, wake=False)
-    before = writing_calls(sandbox)
-    done = shell("run_sync", sync.name)
-    assert done.returncode == 1
-    assert f"The sync 'Accounts' already has a job: job {job.pk}, queued since" in done.stderr
-    assert writing_calls(sandbox) == before
+    with pytest.raises(CommandError) as refused:
+        call_command("run_sync", sync.name)
+    assert f"The sync 'Accounts' already has a job: job {job.pk}, queued since" in str(refused.value)
+    assert f"cancel it with `cancel_job {job.pk}`" in str(refused.value)
+    assert writing_calls(sandbox) == {}

@@ -10,7 +10,6 @@ from django.core.management import call_command
 from jobs.management.commands import _show
 from jobs.models import ErrorGroup, JobEvent, Status
 from jobs.results import write_refused_rows
-from jobs.start import approve_job
 from tests.acceptance.real_data import (
     COMPANIES,
     COMPANIES_2024,
@@ -103,22 +102,19 @@ def test_a_guarded_plan_says_why_it_waits_and_nothing_of_it_is_sent(waiting, san
     check_org_equals(org, first)
 
 
-@pytest.mark.parametrize("way", ["function", "command", "command --here"])
-def test_an_approved_plan_is_carried_out_as_it_was_approved(way, waiting, put, sandbox, org):
+@pytest.mark.parametrize("here", [False, True], ids=["by workers", "here"])
+def test_an_approved_plan_is_carried_out_as_it_was_approved(here, waiting, put, sandbox, org):
     job, _, second = waiting
     # What the source says by now does not matter: the plan was approved, not the source.
     put(job.sync, COMPANIES_2024)
-    if way == "function":
-        approve_job(job, by="alice")
-        job = go_on(job)
-    elif way == "command":
-        call_command("approve_job", str(job.pk))
-        job = go_on(job)
-    else:
+    if here:
         with pytest.raises(SystemExit) as ended:
             call_command("approve_job", str(job.pk), "--here")
         assert ended.value.code == 0
         job.refresh_from_db()
+    else:
+        call_command("approve_job", str(job.pk))
+        job = go_on(job)
     assert job.status == Status.SUCCEEDED, job.reason
     assert (job.counts["inserted"], job.counts["updated"], job.counts["dropped"]["deleted"]) == (16, 49, 16)
     check_org_equals(org, second)

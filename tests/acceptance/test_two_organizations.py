@@ -238,7 +238,7 @@ def shell(*arguments):
     return done.stdout + done.stderr
 
 
-def test_planted_secrets_are_in_no_dump_no_log_no_event_and_no_error(alpha, planted, worker):
+def test_planted_secrets_are_in_no_dump_no_log_no_event_and_no_error(alpha, planted, worker, capsys):
     with postgres.schema() as schema:
         write_csv(alpha, "accounts.csv", [["id", "name"], ["A1", "Ours"], ["A2", ""]])
         jobs = [start_job(make(alpha, planted)), start_job(make_postgres_sync(alpha, planted, schema))]
@@ -258,7 +258,9 @@ def test_planted_secrets_are_in_no_dump_no_log_no_event_and_no_error(alpha, plan
         tried_again = wait_for_end(start_job(sync))
         assert tried_again.status == Status.SUCCEEDED
 
-        printed = shell("run_sync", sync.name) + shell("show_job", str(refused.pk)) + shell("dumpdata")
+        call_command("show_job", str(refused.pk))
+        call_command("dumpdata")
+        printed = shell("run_sync", sync.name, "--verbosity=3") + capsys.readouterr().out
     worker.stop()
 
     token = planted.state()["org_id"][:15] + "!"
