@@ -73,7 +73,7 @@ class Sandbox:
             response = await self._answer(request, call, route, rule)
         except ConnectionCut:
             entry["status"] = "cut"
-            cut_connection(scope)
+            await cut_connection(scope)
             return
         except ClientDisconnect:
             entry["status"] = "client left"
@@ -82,7 +82,7 @@ class Sandbox:
         entry["ms"] = round((time.monotonic() - started) * 1000)
         if rule and rule.action == "lose_answer":
             entry["status"] = f"{response.status_code} lost"
-            cut_connection(scope)
+            await cut_connection(scope)
             return
         if rule and rule.action == "hold_after":
             await self.org.faults.hold(rule)

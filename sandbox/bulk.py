@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import uuid
 from pathlib import Path
 from typing import Any
 
@@ -68,7 +69,7 @@ async def upload(org: Org, call: Call, request: Request) -> Answer:
         async for _ in request.stream():
             pass
         raise
-    part = job.folder / f"upload-{job.inner['uploads'] + 1}.part"
+    part = job.folder / f"upload-{uuid.uuid4().hex}.part"
     size = await _save(request, part)
     if size > MAX_UPLOAD:
         part.unlink(missing_ok=True)

@@ -8,6 +8,7 @@ from typing import Any
 from starlette.types import Scope
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
+NOTICE_TURNS = 20
 _TRANSPORTS: dict[tuple[Any, Any], asyncio.Transport] = {}
 
 
@@ -23,9 +24,16 @@ class TrackedProtocol(HttpToolsProtocol):
         super().connection_lost(exc)
 
 
-def cut_connection(scope: Scope) -> None:
+async def cut_connection(scope: Scope) -> None:
     """Drop the connection of a request at once; the client sees a reset or an early end."""
     client, server = scope.get("client"), scope.get("server")
-    transport = _TRANSPORTS.get((tuple(client) if client else None, tuple(server) if server else None))
-    if transport is not None:
-        transport.abort()
+    ends = (tuple(client) if client else None, tuple(server) if server else None)
+    transport = _TRANSPORTS.get(ends)
+    if transport is None:
+        return
+    transport.abort()
+    # The protocol must know that the connection is gone before it finds that nothing was answered.
+    for _ in range(NOTICE_TURNS):
+        if ends not in _TRANSPORTS:
+            return
+        await asyncio.sleep(0)

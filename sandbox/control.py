@@ -45,7 +45,10 @@ def release(org: Org, call: Call) -> Answer:
 
 def requests(org: Org, call: Call) -> Answer:
     """GET /_sandbox/requests: the latest calls and totals per method and path template."""
-    limit = int(call.query.get("limit", "200"))
+    given = call.query.get("limit", "200")
+    if not given.isdigit():
+        raise SalesforceError(400, "BAD_LIMIT", f"limit must be a whole number, not {given!r}")
+    limit = max(1, int(given))
     return Answer(
         200,
         {"total": sum(org.call_counts.values()), "counts": dict(org.call_counts), "requests": list(org.log)[-limit:]},

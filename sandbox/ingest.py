@@ -187,15 +187,16 @@ def _parse(job: Job) -> None:
     upload = job.folder / "upload.csv"
     if not upload.exists():
         raise InvalidBatch("InvalidBatch : Records not found: the job was closed without an upload")
-    job.inner["header"], titles = _read_header(job, upload)
+    header, titles = _read_header(job, upload)
+    with job.org.jobs_lock:
+        job.inner["header"] = header
     _resolve(job, titles)
     columns = "{" + ", ".join(f"'c{place}': 'VARCHAR'" for place in range(len(titles))) + "}"
     # The reader finds the line ending itself: told a wrong one, it would read no rows and say nothing.
     sql = (
         f"CREATE OR REPLACE TABLE {_stage(job)} AS SELECT * FROM read_csv({literal(str(upload))}, auto_detect = false,"
         f" header = true, columns = {columns}, delim = {literal(job.delimiter)}, quote = '\"', escape = '\"',"
-        f" nullstr = '', allow_quoted_nulls = true, strict_mode = true,"
-        f" max_line_size = {MAX_CELL})"
+        f" nullstr = '', allow_quoted_nulls = true, strict_mode = true, max_line_size = {MAX_CELL})"
     )
     with _PARSING, job.org.store.reading() as cursor:
         try:
@@ -203,8 +204,8 @@ def _parse(job: Job) -> None:
         except duckdb.Error as error:
             raise InvalidBatch(f"InvalidBatch : Failed to parse CSV. {_csv_reason(str(error))}") from None
         found = cursor.execute(f"SELECT count(*) FROM {_stage(job)}").fetchone()
-        job.inner["total"] = int(found[0]) if found else 0
     with job.org.jobs_lock:
+        job.inner["total"] = int(found[0]) if found else 0
         job.save()
 
 

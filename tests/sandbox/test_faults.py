@@ -211,3 +211,20 @@ def test_the_request_list_counts_calls_by_template(sandbox: SandboxProcess, clie
     last = listed["requests"][-1]
     assert (last["method"], last["path"], last["status"]) == ("GET", "/services/data/v60.0/limits", 503)
     assert last["fault"].endswith("(status)")
+
+
+def test_a_cut_connection_leaves_no_complaint_in_the_log(sandbox: SandboxProcess, client: Client) -> None:
+    client.base = client.base.replace(sandbox.http_url, str(sandbox.https_url))
+    client.http.verify = str(sandbox.ca_file)
+    before = len(sandbox.log)
+    for action in ("cut", "lose_answer"):
+        sandbox.faults({"path": "/limits", "action": action})
+        with pytest.raises(requests.ConnectionError):
+            client.call("GET", "/limits")
+    assert client.call("GET", "/limits").status_code == 200
+    assert sandbox.log[before:] == ""
+
+
+def test_a_limit_that_is_no_number_is_refused(sandbox: SandboxProcess) -> None:
+    answer = requests.get(sandbox.http_url + "/_sandbox/requests?limit=x", timeout=10)
+    assert (answer.status_code, answer.json()[0]["errorCode"]) == (400, "BAD_LIMIT")
