@@ -24,7 +24,7 @@ demo: setup
 	SFSYNC_DATA=.sfsync/demo $(RUN) manage.py demo $(ARGS)
 
 test: $(READY)
-	$(RUN) -m pytest $(ARGS)
+	$(RUN) -m tests $(ARGS)
 
 lint: $(READY)
 	$(VENV)/bin/ruff check .

@@ -6,6 +6,10 @@ import uuid
 from pathlib import Path
 
 from cryptography.fernet import Fernet
+from psycopg.conninfo import conninfo_to_dict
+
+# Where tests look for a PostgreSQL server whose user may create databases; SFSYNC_TEST_POSTGRES names another one.
+TEST_POSTGRES = "host=127.0.0.1 port=5432 user=postgres dbname=postgres"
 
 _folder = Path(tempfile.mkdtemp(prefix="sfsync-tests-"))
 
@@ -18,5 +22,7 @@ for _name in ("SFSYNC_DATABASE_URL", "SFSYNC_BROKER_URL", "SFSYNC_FILES", "SFSYN
 
 # The same tests on the grown form: PostgreSQL instead of SQLite.
 if os.environ.get("SFSYNC_TESTS_ON") == "postgres":
-    _server = os.environ.get("SFSYNC_TEST_POSTGRES_URL", "postgres://postgres@127.0.0.1:5432")
-    os.environ["SFSYNC_DATABASE_URL"] = f"{_server}/sfsync_{uuid.uuid4().hex[:8]}"
+    _server = conninfo_to_dict(os.environ.get("SFSYNC_TEST_POSTGRES", TEST_POSTGRES))
+    _login = f"{_server.get('user', 'postgres')}:{_server.get('password', '')}".rstrip(":")
+    _place = f"{_server.get('host', '127.0.0.1')}:{_server.get('port', 5432)}"
+    os.environ["SFSYNC_DATABASE_URL"] = f"postgres://{_login}@{_place}/sfsync_{uuid.uuid4().hex[:8]}"

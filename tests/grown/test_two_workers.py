@@ -12,7 +12,7 @@ from jobs.start import start_job
 from tests.jobs.scenario import make_people_sync, people, write_csv
 from tests.workers import Worker, wait_for, wait_for_end
 
-pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.slow]
+pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.slow, pytest.mark.grown]
 
 ROWS = 20_000
 
