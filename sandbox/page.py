@@ -12,9 +12,9 @@ from sandbox.rules import name
 from sandbox.schema import Field, ObjectType
 from sandbox.wire import plain_number, timestamp
 
-NEWEST = 50
+NEWEST = 25
 SHOWN_CALLS = 60
-SHOWN_JOBS = 40
+SHOWN_JOBS = 15
 MAX_COLUMNS = 14
 QUIET = frozenset({"IsDeleted", "CreatedById", "LastModifiedById", "LastModifiedDate", "SystemModstamp", "OwnerId"})
 
@@ -53,8 +53,8 @@ def home(org: Org, call: Call) -> Answer:
         _header(org),
         "<main>",
         _objects(counts, chosen),
-        _records(org, chosen) if chosen else "",
         _jobs(org),
+        _records(org, chosen) if chosen else "",
         _calls(org),
         "<footer>A practice org. Nothing here is Salesforce, and nothing leaves this machine.</footer></main>",
     ]
