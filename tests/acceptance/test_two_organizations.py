@@ -277,7 +277,7 @@ def test_planted_secrets_are_in_no_dump_no_log_no_event_and_no_error(alpha, plan
             assert secret.encode() not in text, f"'{secret}' is in {name}"
 
 
-def test_a_dump_of_the_data_restores_connections_but_tells_no_secret(alpha, sandbox, capsys):
+def test_a_dump_of_the_data_tells_the_settings_of_a_connection_but_no_secret(alpha, sandbox, capsys):
     make(alpha, sandbox)
     call_command("dumpdata", "connections")
     dump = capsys.readouterr().out
