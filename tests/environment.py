@@ -1,6 +1,8 @@
 """Loaded by pytest before Django: the environment that the tests run in."""
 
+import atexit
 import os
+import shutil
 import tempfile
 import uuid
 from pathlib import Path
@@ -12,6 +14,7 @@ from psycopg.conninfo import conninfo_to_dict
 TEST_POSTGRES = "host=127.0.0.1 port=5432 user=postgres dbname=postgres"
 
 _folder = Path(tempfile.mkdtemp(prefix="sfsync-tests-"))
+atexit.register(shutil.rmtree, _folder, ignore_errors=True)
 
 os.environ["SFSYNC_ENV_FILE"] = str(_folder / "none")
 os.environ["SFSYNC_DATA"] = str(_folder)

@@ -13,13 +13,12 @@ import pytest
 from psycopg import conninfo, sql
 
 from connections.sources.postgres.source import PostgresSource, Settings
-
-_DEFAULT = "host=127.0.0.1 port=5432 user=postgres dbname=test"
+from tests.environment import TEST_POSTGRES
 
 
 def server() -> dict[str, Any]:
     """Connection parameters of the server, from SFSYNC_TEST_POSTGRES."""
-    return conninfo.conninfo_to_dict(os.environ.get("SFSYNC_TEST_POSTGRES", _DEFAULT))
+    return conninfo.conninfo_to_dict(os.environ.get("SFSYNC_TEST_POSTGRES", TEST_POSTGRES))
 
 
 @contextmanager
