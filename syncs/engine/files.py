@@ -17,6 +17,9 @@ _GROUP_BYTES = 24_000_000
 _STREAM_ROWS = 32_768
 _STREAM_CELLS = 1_000_000
 
+# How many rows are sorted, or turned into errors, at a time.
+_RANGE_ROWS = 50_000
+
 
 class TableWriter:
     """A Parquet file in row groups of bounded size. A context manager; without `finish` the file is rubbish.
@@ -95,6 +98,16 @@ def stream(connection: duckdb.DuckDBPyConnection, query: str) -> pa.RecordBatchR
     # `execute` would hold the whole result in memory before it hands out the first batch.
     rows = max(2048, min(_STREAM_ROWS, _STREAM_CELLS // len(relation.columns)))
     return relation.to_arrow_reader(rows)
+
+
+def row_ranges(connection: duckdb.DuckDBPyConnection, relation: str) -> list[tuple[int, int]]:
+    """Ranges of `_row`, first and last, that hold the rows of `relation` in portions that fit into memory.
+
+    relation: a FROM item with a column `_row`; rows where it is NULL are in no range.
+    """
+    return connection.execute(
+        f"SELECT min(_row), max(_row) FROM {relation} WHERE _row IS NOT NULL GROUP BY _row // {_RANGE_ROWS} ORDER BY 1"
+    ).fetchall()
 
 
 def write_query(

@@ -8,7 +8,7 @@ import pyarrow as pa
 
 from syncs.engine.encode import encode_header, encode_rows
 from syncs.engine.errors import engine_errors
-from syncs.engine.files import flush_to_disk, stream
+from syncs.engine.files import flush_to_disk, row_ranges, stream
 from syncs.engine.sql import parquet
 from syncs.engine.stage import Staged
 from syncs.engine.workspace import Workspace
@@ -28,33 +28,40 @@ def refused_rows_csv(workspace: Workspace, staged: Staged, errors_file: Path, to
     with workspace.connect(ordered=True) as connection, to.open("xb") as file:
         schema = pa.schema([(name, pa.string()) for name in names])
         file.write(encode_header(schema))
-        for batch in stream(connection, _query(staged, errors_file)):
-            workspace.check()
-            file.write(encode_rows(pa.Table.from_batches([batch]).rename_columns(names).cast(schema)))
-            rows += batch.num_rows
+        for first, last in row_ranges(connection, parquet(errors_file)):
+            for batch in stream(connection, _query(staged, errors_file, first, last)):
+                workspace.check()
+                file.write(encode_rows(pa.Table.from_batches([batch]).rename_columns(names).cast(schema)))
+                rows += batch.num_rows
     with engine_errors():
         flush_to_disk(to)
     return rows
 
 
-def _query(staged: Staged, errors_file: Path) -> str:
+def _query(staged: Staged, errors_file: Path, first: int, last: int) -> str:
+    """A query for the refused rows from `first` to `last`, with the columns of the CSV."""
+    here = f"_row BETWEEN {first} AND {last}"
     errors = (
-        "SELECT _row AS e_row, string_agg(DISTINCT code, '; ' ORDER BY code) AS code, "
-        "string_agg(message, '; ' ORDER BY field, code) AS message, "
-        "string_agg(DISTINCT field, '; ' ORDER BY field) AS fields, any_value(operation) AS operation "
-        f"FROM {parquet(errors_file)} WHERE _row IS NOT NULL GROUP BY _row"
+        f"SELECT _row AS e_row, {_each('code')} AS code, {_each('field')} AS fields, "
+        "any_value(operation) AS operation, array_to_string(list_transform(list_sort(list("
+        "{'field': coalesce(field, ''), 'code': code, 'message': message})), lambda e: e.message), '; ') AS message "
+        f"FROM {parquet(errors_file)} WHERE {here} GROUP BY _row"
     )
     cells = [f"c_{place}" for place in range(len(staged.columns))]
-    source = f"SELECT _row, {', '.join(cells)} FROM {parquet(staged.path)}"
+    wanted = f"(SELECT _row AS w_row FROM {parquet(errors_file)} WHERE {here})"
+    source = f"SELECT * FROM {parquet(staged.path)} SEMI JOIN {wanted} ON w_row = _row WHERE {here}"
     if staged.padded is not None:
         # What was trimmed stands in the source as it was.
-        untrimmed = ", ".join(f"c_{place} AS p_{place}" for place in range(len(cells)))
-        shown = ", ".join(f"CASE WHEN p_row IS NULL THEN {cell} ELSE p_{cell[2:]} END AS {cell}" for cell in cells)
-        padded = f"(SELECT _row AS p_row, {untrimmed} FROM {parquet(staged.padded)})"
+        untrimmed = ", ".join(f"{cell} AS p{cell}" for cell in cells)
+        shown = ", ".join(f"CASE WHEN p_row IS NULL THEN {cell} ELSE p{cell} END AS {cell}" for cell in cells)
+        padded = f"(SELECT _row AS p_row, {untrimmed} FROM {parquet(staged.padded)} WHERE {here})"
         source = f"SELECT _row, {shown} FROM ({source}) LEFT JOIN {padded} ON p_row = _row"
-    wanted = f"(SELECT DISTINCT _row AS w FROM {parquet(errors_file)})"
     return (
         f"SELECT {', '.join(cells)}, code, message, fields, operation, e_row FROM ({errors}) "
-        f"LEFT JOIN (SELECT * FROM ({source}) SEMI JOIN {wanted} ON w = _row) "
-        "ON _row = e_row ORDER BY e_row"
+        f"LEFT JOIN ({source}) ON _row = e_row ORDER BY e_row"
     )
+
+
+def _each(column: str) -> str:
+    """SQL: the different values of a column, in their order. Sorting lists is cheaper than ordered aggregates."""
+    return f"array_to_string(list_sort(list_distinct(list({column}))), '; ')"

@@ -11,7 +11,7 @@ from connections.sources.base import MalformedRow
 from syncs.engine import rules
 from syncs.engine.decide import DUPLICATES, EXISTING, Decision, operation_of
 from syncs.engine.families import Line
-from syncs.engine.files import TableWriter, stream
+from syncs.engine.files import TableWriter, row_ranges, stream
 from syncs.engine.sql import literal, parquet
 from syncs.engine.stage import Staged
 from syncs.engine.transform import MASK_BITS, bit_of
@@ -43,8 +43,9 @@ def write_errors(
     with TableWriter(to, ERROR_SCHEMA) as writer:
         if staged.malformed:
             writer.add(_malformed(staged.malformed, operation))
-        for batch in stream(connection, _rejected(decision, staged, rows_file)):
-            writer.add(pa.Table.from_batches([batch]).cast(ERROR_SCHEMA))
+        for first, last in row_ranges(connection, f"(SELECT _row FROM {parquet(rows_file)} WHERE action = 'rejected')"):
+            for batch in stream(connection, _rejected(decision, staged, rows_file, first, last)):
+                writer.add(pa.Table.from_batches([batch]).cast(ERROR_SCHEMA))
         if decision.existing:
             for batch in stream(connection, _ambiguous_dropped(rows_file)):
                 writer.add(pa.Table.from_batches([batch]).cast(ERROR_SCHEMA))
@@ -67,15 +68,16 @@ def _malformed(rows: tuple[MalformedRow, ...], operation: str) -> pa.Table:
     return pa.Table.from_pylist(errors, schema=ERROR_SCHEMA)
 
 
-def _rejected(decision: Decision, staged: Staged, rows_file: Path) -> str:
-    """A query for the errors of rejected rows, several of one row beneath each other."""
+def _rejected(decision: Decision, staged: Staged, rows_file: Path, first: int, last: int) -> str:
+    """A query for the errors of the rejected rows from `first` to `last`, several of one row beneath each other."""
     transform = decision.transform
     masks = ", ".join(f"bad_{m}" for m in range(transform.masks))
     rejected = (
         f"(SELECT _row AS r_row, nkey, key, record_id, {masks} FROM {parquet(rows_file)} "
-        "WHERE action = 'rejected' AND _row IS NOT NULL)"
+        f"WHERE action = 'rejected' AND _row BETWEEN {first} AND {last})"
     )
-    texts = transform.texts(f"(SELECT * FROM {parquet(staged.path)} SEMI JOIN {rejected} ON _row = r_row)")
+    source = f"{parquet(staged.path)} SEMI JOIN {rejected} ON _row = r_row WHERE _row BETWEEN {first} AND {last}"
+    texts = transform.texts(f"(SELECT * FROM {source})")
     joined = f"({texts}) JOIN {rejected} ON _row = r_row"
     errors = [_cell_error(line, transform.time_zone) for line in transform.lines]
     if transform.key is not None:

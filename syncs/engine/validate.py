@@ -132,8 +132,8 @@ def _field_problems(spec: SyncSpec, field: Field) -> Iterator[Problem]:
             f"{kind} cannot be written when a record is created, which the mode '{spec.mode}' does.",
             "Remove the line, or give the user the permission to edit the field.",
         )
-    # An update finds its record by the key and does not write it.
-    elif spec.mode in _UPDATES and not field.updateable and not (is_key and spec.mode == "update"):
+    # Updates and upserts find their record by the key and do not change it.
+    elif spec.mode in _UPDATES and not field.updateable and not is_key:
         kind = _read_only_kind(field)
         yield Problem(
             "Field",

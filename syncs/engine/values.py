@@ -94,7 +94,8 @@ def units(text: str) -> str:
     Salesforce counts UTF-16 code units: Apex's `String.length()` is defined so (Apex reference, "String Class"), and
     a describe's `byteLength` leaves three bytes per unit, six for a character beyond the Basic Multilingual Plane.
     """
-    return f"(length({text}) + length(regexp_replace({text}, '[^\\x{{10000}}-\\x{{10FFFF}}]', '', 'g')))"
+    beyond = f"length(regexp_replace({text}, '[^\\x{{10000}}-\\x{{10FFFF}}]', '', 'g'))"
+    return f"(length({text}) + CASE WHEN strlen({text}) = length({text}) THEN 0 ELSE {beyond} END)"
 
 
 def fits(text: str, longest: int) -> str:
