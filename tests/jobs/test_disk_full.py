@@ -21,7 +21,7 @@ pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.slow]
 ROWS = 50_000
 DISK = 32 << 20
 # What is freed each time that something did not fit.
-SLICE = 400 << 10
+SLICE = 1 << 20
 
 
 @pytest.fixture
