@@ -38,7 +38,7 @@ bench: setup
 # After a change of pyproject.toml.
 lock:
 	$(PYTHON) -m venv build/lock && build/lock/bin/pip install --quiet uv==0.13.9
-	build/lock/bin/uv pip compile pyproject.toml --group dev --generate-hashes --no-emit-index-url --no-header -o requirements.lock
+	build/lock/bin/uv pip compile pyproject.toml --group dev --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-header -o requirements.lock
 
 clean:
 	rm -rf .sfsync build .pytest_cache .mypy_cache .ruff_cache
