@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import csv
+import dataclasses
 from pathlib import Path
 
 from connections.sources.base import MalformedRow
 from syncs.engine import rules
 from syncs.engine.outcome import read_outcomes
 from syncs.engine.refused import refused_rows_csv
+from syncs.spec import MappingSpec
 
 from .factories import Loads, make_spec, table
 
@@ -88,8 +90,6 @@ def test_sums_of_a_mixed_job_come_out(loads: Loads) -> None:
 
 
 def test_sums_that_do_not_come_out_are_told(loads: Loads) -> None:
-    import dataclasses
-
     staged = loads.stage(ROWS)
     plan = loads.plan(staged)
     wrong = dataclasses.replace(plan, counts={**plan.counts, "unchanged": 1})
@@ -107,8 +107,6 @@ def test_a_million_alike_errors_would_be_one_group_and_many_kinds_are_bounded(lo
 
 def test_refused_rows_come_in_the_columns_of_the_source_as_they_were(loads: Loads) -> None:
     loads.columns = ("Id No", "name", 'City, "Town"')
-    from syncs.spec import MappingSpec
-
     loads.spec = make_spec(
         MappingSpec("Ext__c", "Id No"), MappingSpec("Name", "name"), MappingSpec("City__c", 'City, "Town"')
     )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from typing import Any
 
 import pytest
@@ -129,8 +130,6 @@ def test_key_and_settings_must_go_together(
 
 
 def test_a_mapping_without_lines_is_refused() -> None:
-    import dataclasses
-
     spec = dataclasses.replace(make_spec(mode="insert", compare="nothing", key_field=""), mappings=())
     assert "Mapping: it has no lines, so there is nothing to send. Map at least one field." in told(spec)
 
