@@ -47,7 +47,7 @@ class Lease:
         self._renewed_at = time.monotonic()
         self._ended = threading.Event()
         self._lost = False
-        self._next_poll_at: Any = None
+        self._at_release: dict[str, Any] = {"holder": "", "token": "", "lease_until": None}
         self.on_lost: Callable[[], None] = lambda: None
         self._thread = threading.Thread(target=self._renew_until_ended, name=f"lease-{pk}", daemon=True)
 
@@ -67,8 +67,8 @@ class Lease:
             raise LeaseLost
 
     def poll_in(self, seconds: float | None) -> None:
-        """Say when the row is to be looked at again; None: not before another step asks for it."""
-        self._next_poll_at = None if seconds is None else Now() + timedelta(seconds=seconds)
+        """Say when the row is to be looked at again; None: never. Where nothing is said, it stays due."""
+        self._at_release["next_poll_at"] = None if seconds is None else Now() + timedelta(seconds=seconds)
 
     def _renew_until_ended(self) -> None:
         try:
@@ -96,15 +96,15 @@ class Lease:
     def _release(self) -> None:
         self._ended.set()
         self._thread.join()
-        self._rows.update(holder="", token="", lease_until=None, next_poll_at=self._next_poll_at)
+        self._rows.update(**self._at_release)
 
 
 @contextlib.contextmanager
 def hold(model: type[Leased], pk: int) -> Iterator[Lease | None]:
     """Take the lease of a row for the length of the context; None when somebody else has it.
 
-    The row stays due while it is held, so that it is found again when its holder dies. On leaving, it is due again
-    at the time given to `poll_in()`.
+    The row stays due while it is held, so that it is found again when its holder dies, and afterwards too, so that
+    it is found again after an exception. Only `poll_in()` puts it off.
     """
     token, seconds = uuid.uuid4().hex, settings.SFSYNC_LEASE_SECONDS
     lease = Lease(model, pk, token, seconds)

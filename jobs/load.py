@@ -39,7 +39,7 @@ from syncs.engine.plan import Plan
 log = logging.getLogger("sfsync.jobs")
 
 # A Salesforce job that settles no row at all, this many times in a row, is not tried again.
-MOST_BARREN_ATTEMPTS = 4
+MOST_BARREN_ATTEMPTS = 10
 RESULTS: tuple[bulk.Results, ...] = ("successfulResults", "failedResults", "unprocessedrecords")
 # Results that do not agree with the Salesforce job's own numbers are downloaded again, this many times at most.
 MOST_REREADS = 5
@@ -62,21 +62,26 @@ def advance_batch(pk: int) -> None:
 def _try_step(batch: Batch, lease: Lease) -> None:
     with counting() as calls:
         try:
-            again = Loader(batch, lease, salesforce_session(batch.job.destination)).step()
+            lease.poll_in(_step_or_pause(batch, lease))
         except LeaseLost:
-            log.info("%s was taken over by another worker.", batch)
-            return
-        except (TransientError, TransientEngineError, OSError) as error:
-            again = _after_failure(batch, lease, error)
-        except MisconfiguredError as error:
-            again = _after_misconfiguration(batch, lease, error)
-        except Exception as error:
-            # Whatever it is, the rows on their way are not forgotten: the ledger says how to go on.
-            log.exception("%s: an unexpected error.", batch)
-            again = _after_failure(batch, lease, error, most=retry.TRIES_BEFORE_SENDING)
+            log.info("%s was taken over by another worker, or is about to be.", batch)
         finally:
             Batch.all_objects.filter(pk=batch.pk).update(api_calls=F("api_calls") + calls.made)
-    lease.poll_in(again)
+
+
+def _step_or_pause(batch: Batch, lease: Lease) -> float | None:
+    try:
+        return Loader(batch, lease, salesforce_session(batch.job.destination)).step()
+    except LeaseLost:
+        raise
+    except (TransientError, TransientEngineError, OSError) as error:
+        return _after_failure(batch, lease, error)
+    except MisconfiguredError as error:
+        return _after_misconfiguration(batch, lease, error)
+    except Exception as error:
+        # Whatever it is, the rows on their way are not forgotten: the ledger says how to go on.
+        log.exception("%s: an unexpected error.", batch)
+        return _after_failure(batch, lease, error, most=retry.TRIES_BEFORE_SENDING)
 
 
 def _after_failure(batch: Batch, lease: Lease, error: Exception, most: int = retry.TRIES_AFTER_SENDING) -> float | None:
@@ -84,13 +89,8 @@ def _after_failure(batch: Batch, lease: Lease, error: Exception, most: int = ret
     failures = batch.failures + 1
     sent = batch.state != BatchState.PLANNED
     if failures >= (most if sent else retry.TRIES_BEFORE_SENDING):
-        _end(
-            batch,
-            lease,
-            unresolved="unknown" if sent else "not_sent",
-            reason=f"Gave up after {failures} tries: {error}",
-        )
-        return None
+        unresolved, reason = "unknown" if sent else "not_sent", f"Gave up after {failures} tries: {error}"
+        return _end(batch, lease, unresolved=unresolved, reason=reason)
     log.warning("%s: %s; try %d failed.", batch, error, failures)
     lease.save(failures=failures, reason=str(error))
     return retry.delay(failures, getattr(error, "retry_after", None))

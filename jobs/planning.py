@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from django.db import transaction
+from django.utils import timezone
 from django.utils.functional import cached_property
 
 from connections import kinds
@@ -188,6 +189,8 @@ class Planner:
                 operation=batch.operation,
                 rows=batch.rows,
                 payload={"path": str(batch.file), "rows": batch.rows, "bytes": batch.bytes},
+                # Due at once; workers take it as soon as the job has its turn.
+                next_poll_at=timezone.now(),
             )
             for batch in plan.batches
         ]

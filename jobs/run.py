@@ -34,6 +34,9 @@ from syncs.engine.errors import MisconfiguredEngineError, PermanentEngineError, 
 
 log = logging.getLogger("sfsync.jobs")
 
+# The last batch to end wakes its job; should it be killed before it can, the job looks for itself.
+LOOK_ANYWAY = 10.0  # seconds
+
 TRANSIENT = (TransientError, TransientSourceError, TransientEngineError, OSError)
 MISCONFIGURED = (
     Misconfigured,
@@ -67,12 +70,19 @@ def run_job(pk: int) -> None:
 
 def _run(job: Job, lease: Lease) -> float | None:
     try:
-        return _go_on(job, lease)
+        return _go_on_or_pause(job, lease)
     except LeaseLost:
-        log.info("%s was taken over by another worker.", job)
-        return None
+        log.info("%s was taken over by another worker, or is about to be.", job)
+        return 0.0
     except StatusChanged:
         return 0.0
+
+
+def _go_on_or_pause(job: Job, lease: Lease) -> float | None:
+    try:
+        return _go_on(job, lease)
+    except (LeaseLost, StatusChanged):
+        raise
     except NotYet as waits:
         return waits.seconds
     except TRANSIENT as error:
@@ -99,11 +109,11 @@ def _go_on(job: Job, lease: Lease) -> float | None:
         if job.load_slot is None and not _take_slot(job, lease):
             return 2.0
         if job.unfinished_batches().exists():
-            return None
+            return LOOK_ANYWAY
         move(job, Status.FINISHING, token=lease.token)
+    if job.status == Status.CANCELLING and job.unfinished_batches().exists():
+        return LOOK_ANYWAY
     if job.status in (Status.FINISHING, Status.CANCELLING):
-        if job.unfinished_batches().exists():
-            return None
         finish(job, lease)
     return None
 
@@ -122,20 +132,20 @@ def _take_slot(job: Job, lease: Lease) -> bool:
         with transaction.atomic():
             lease.save(load_slot=slot)
     except IntegrityError:
-        other = Job.all_objects.filter(load_slot=slot).first()
-        reason = f"Waits for {other} to end: one job at a time loads {job.spec['object']} of a Salesforce org."
-        lease.save(reason=reason if other and other.organization_id == job.organization_id else "Waits for its turn.")
+        other = Job.all_objects.filter(load_slot=slot, organization_id=job.organization_id).first()
+        # Another organization may load it, too; which one is nobody's business here.
+        what = f"{other} to end" if other else "its turn"
+        lease.save(reason=f"Waits for {what}: one job at a time loads {job.spec['object']} of a Salesforce org.")
         return False
+    # From now on workers take its batches.
     job.load_slot = slot
-    # Only now may workers take its batches.
-    job.batches.filter(next_poll_at__isnull=True).update(next_poll_at=Now())
     return True
 
 
 def _after_failure(job: Job, lease: Lease, error: Exception) -> float | None:
     failures = job.failures + 1
-    finishing = job.status in (Status.FINISHING, Status.CANCELLING)
-    if failures >= (retry.TRIES_AFTER_SENDING if finishing else retry.TRIES_BEFORE_SENDING):
+    sent = job.load_slot is not None or job.status in (Status.FINISHING, Status.CANCELLING)
+    if failures >= (retry.TRIES_AFTER_SENDING if sent else retry.TRIES_BEFORE_SENDING):
         return _give_up(job, lease, f"Gave up after {failures} tries: {error}")
     log.warning("%s: %s; try %d failed.", job, error, failures)
     if failures == 1:

@@ -93,6 +93,13 @@ def test_a_held_row_stays_due_and_a_released_one_is_due_when_its_holder_said(job
         assert stored(job).next_poll_at <= timezone.now()
         lease.poll_in(30)
     assert timedelta(seconds=25) < stored(job).next_poll_at - timezone.now() < timedelta(seconds=31)
-    with hold(Job, job.pk):
-        pass
+    with hold(Job, job.pk) as lease:
+        lease.poll_in(None)
     assert stored(job).next_poll_at is None
+
+
+def test_a_row_whose_holder_failed_stays_due(job):
+    with pytest.raises(ValueError), hold(Job, job.pk):
+        raise ValueError
+    assert stored(job).next_poll_at <= timezone.now()
+    assert stored(job).lease_until is None
