@@ -39,7 +39,10 @@ KINDS: dict[str, tuple[str, str, str]] = {
     ),
 }
 
-KIND_CHOICES = [(kind, label) for kind, (label, _, _) in KINDS.items()]
+
+def choices() -> list[tuple[str, str]]:
+    """Each kind and its label, for forms."""
+    return [(kind, label) for kind, (label, _, _) in KINDS.items()]
 
 
 def _settings_class(kind: str) -> type:

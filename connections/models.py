@@ -15,7 +15,7 @@ class Connection(TenantModel):
     """How to reach one system: a source, or a Salesforce org. Holds its secrets."""
 
     name = models.CharField(max_length=100)
-    kind = models.CharField(max_length=40)
+    kind = models.CharField(max_length=40, choices=kinds.choices)
     settings = models.JSONField(default=dict, blank=True)
     secrets = SecretsField(editable=False)
     settings_version = models.PositiveIntegerField(default=1, editable=False)
@@ -55,6 +55,12 @@ class Connection(TenantModel):
 
     def clean(self) -> None:
         try:
-            kinds.build_settings(self.kind, self.all_settings())
+            kinds.build_settings(self.kind, self.entered_values())
         except SettingsError as error:
             raise ValidationError(str(error)) from None
+
+    def entered_values(self) -> dict[str, Any]:
+        """What a person entered into the settings, secrets among it or not, over the secrets that are stored."""
+        secret = kinds.secret_names(self.kind)
+        stored = {name: value for name, value in self.all_settings().items() if name in secret}
+        return {**stored, **self.settings}

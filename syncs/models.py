@@ -74,9 +74,10 @@ class Sync(TenantModel):
         chosen = [name for name in ("source_table", "source_query", "source_path") if getattr(self, name)]
         if len(chosen) != 1:
             raise ValidationError("Give exactly one of: a source table, a source query, a source path.")
-        for connection in (self.source, self.destination):
-            if connection.organization_id != self.organization_id:
-                raise ValidationError(f"The connection '{connection.pk}' does not exist in this organization.")
+        # By id: a form may come without them, and that is told by the fields themselves.
+        foreign = Connection.all_objects.filter(pk__in=[self.source_id or 0, self.destination_id or 0])
+        for pk in foreign.exclude(organization_id=self.organization_id).values_list("pk", flat=True):
+            raise ValidationError(f"The connection '{pk}' does not exist in this organization.")
 
     def save(self, *args: Any, **options: Any) -> None:
         # A job may have moved the snapshot since this row was read: a form that writes it back would point to a

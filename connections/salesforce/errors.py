@@ -257,7 +257,7 @@ _WHAT_TO_DO = {
     "DUPLICATE_VALUE": "Another record already holds this unique value. Correct one of the two.",
     "DUPLICATE_EXTERNAL_ID": "Several records hold this external id. Merge them, and make the field unique.",
     "DUPLICATES_DETECTED": "A duplicate rule stopped the record. Merge the records, or change the rule.",
-    "UNABLE_TO_LOCK_ROW": "Another process was changing the same or a parent record. The row is sent again.",
+    "UNABLE_TO_LOCK_ROW": "Another process was changing the same or a parent record. The next job sends the row again.",
     "FIELD_CUSTOM_VALIDATION_EXCEPTION": "A validation rule stopped the record. Correct the values or change the rule.",
     "INVALID_CROSS_REFERENCE_KEY": "The record, or one it points to, is not there. Load the parent first.",
     "INSUFFICIENT_ACCESS_ON_CROSS_REFERENCE_ENTITY": "Give the connected user access to the record that is pointed to.",

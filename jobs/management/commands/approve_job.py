@@ -1,15 +1,15 @@
 import getpass
 from typing import Any
 
-from django.core.management.base import BaseCommand, CommandError, CommandParser
+from django.core.management.base import CommandParser
 
-from jobs.errors import JobRefused
+from jobs.management.base import JobCommand
 from jobs.management.commands._here import work_here
 from jobs.management.commands._lookup import find_job
 from jobs.start import approve_job
 
 
-class Command(BaseCommand):
+class Command(JobCommand):
     help = (
         "Approves the plan of a job that waits for approval. Workers send it; --here sends it in this process, and "
         "then ends as run_sync does."
@@ -21,10 +21,7 @@ class Command(BaseCommand):
 
     def handle(self, *args: Any, **options: Any) -> None:
         job = find_job(options["job"])
-        try:
-            approve_job(job, by=getpass.getuser(), wake=not options["here"])
-        except JobRefused as refused:
-            raise CommandError(str(refused)) from None
+        approve_job(job, by=getpass.getuser(), wake=not options["here"])
         if options["here"]:
             work_here(job, options["verbosity"])
         job.refresh_from_db()

@@ -1,14 +1,14 @@
 import getpass
 from typing import Any
 
-from django.core.management.base import BaseCommand, CommandError, CommandParser
+from django.core.management.base import CommandParser
 
-from jobs.errors import JobRefused
+from jobs.management.base import JobCommand
 from jobs.management.commands._lookup import find_job
 from jobs.start import cancel_job
 
 
-class Command(BaseCommand):
+class Command(JobCommand):
     help = "Stops a job: nothing new is sent, and what was sent is read back."
 
     def add_arguments(self, parser: CommandParser) -> None:
@@ -16,9 +16,6 @@ class Command(BaseCommand):
 
     def handle(self, *args: Any, **options: Any) -> None:
         job = find_job(options["job"])
-        try:
-            cancel_job(job, by=getpass.getuser())
-        except JobRefused as refused:
-            raise CommandError(str(refused)) from None
+        cancel_job(job, by=getpass.getuser())
         job.refresh_from_db()
         self.stdout.write(f"Job {job.pk}: {job.get_status_display()}. {job.reason}")

@@ -1,14 +1,14 @@
 from pathlib import Path
 from typing import Any
 
-from django.core.management.base import BaseCommand, CommandError, CommandParser
+from django.core.management.base import CommandError, CommandParser
 
-from jobs.errors import JobRefused
+from jobs.management.base import JobCommand
 from jobs.management.commands._lookup import find_job
 from jobs.results import write_refused_rows
 
 
-class Command(BaseCommand):
+class Command(JobCommand):
     help = "Writes the refused rows of a job as CSV, in the source's own columns and with the reasons behind them."
 
     def add_arguments(self, parser: CommandParser) -> None:
@@ -19,8 +19,5 @@ class Command(BaseCommand):
         job = find_job(options["job"])
         if options["file"].exists():
             raise CommandError(f"{options['file']} exists already. Name another file.")
-        try:
-            rows = write_refused_rows(job, options["file"])
-        except JobRefused as refused:
-            raise CommandError(str(refused)) from None
+        rows = write_refused_rows(job, options["file"])
         self.stdout.write(f"{rows} refused rows of job {job.pk} are in {options['file']}.")

@@ -1,13 +1,14 @@
 from typing import Any
 
-from django.core.management.base import BaseCommand, CommandError, CommandParser
+from django.core.management.base import CommandError, CommandParser
 
+from jobs.management.base import JobCommand
 from jobs.management.commands._here import work_here
 from jobs.management.commands._lookup import find_job
 from jobs.models import Status
 
 
-class Command(BaseCommand):
+class Command(JobCommand):
     help = (
         "Goes on, in this process, with a job that was left unfinished because what worked on it was ended. "
         "Workers do that by themselves. Ends as run_sync does."

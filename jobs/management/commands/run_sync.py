@@ -1,15 +1,15 @@
 import getpass
 from typing import Any
 
-from django.core.management.base import BaseCommand, CommandError, CommandParser
+from django.core.management.base import CommandParser
 
-from jobs.errors import JobRefused
+from jobs.management.base import JobCommand
 from jobs.management.commands._here import work_here
 from jobs.management.commands._lookup import add_sync_arguments, find_sync
 from jobs.start import start_job
 
 
-class Command(BaseCommand):
+class Command(JobCommand):
     help = (
         "Runs a sync here and now, and shows its progress. Ends with 0 when all went well, 1 when the job failed, "
         "2 when it finished with row errors, 3 when it waits for approval."
@@ -24,10 +24,7 @@ class Command(BaseCommand):
 
     def handle(self, *args: Any, **options: Any) -> None:
         sync = find_sync(options["name"], options["organization"])
-        try:
-            job = start_job(sync, by=getpass.getuser(), full_resync=options["full_resync"], wake=bool(options["queue"]))
-        except JobRefused as refused:
-            raise CommandError(str(refused)) from None
+        job = start_job(sync, by=getpass.getuser(), full_resync=options["full_resync"], wake=bool(options["queue"]))
         if not options["queue"]:
             work_here(job, options["verbosity"])
         job.refresh_from_db()

@@ -1,15 +1,16 @@
 from typing import Any
 
-from django.core.management.base import BaseCommand, CommandParser
+from django.core.management.base import CommandParser
 from rich.console import Console
 
 from jobs.files import log_path
+from jobs.management.base import JobCommand
 from jobs.management.commands._lookup import find_job
 from jobs.management.commands._show import show_outcome
 from jobs.models import Batch, JobEvent
 
 
-class Command(BaseCommand):
+class Command(JobCommand):
     help = "Shows what a job did, or is doing: its counts, refused rows by reason, batches and events."
 
     def add_arguments(self, parser: CommandParser) -> None:
