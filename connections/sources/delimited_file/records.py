@@ -7,9 +7,14 @@ quote then makes many good rows into one cell, without a word. So the quoting is
 from __future__ import annotations
 
 import re
+import sys
 from collections.abc import Iterator
 
 from connections.sources.base import PermanentSourceError
+
+# A possessive repeat of a group keeps no way back for each turn of it. Before Python 3.11.5 such repeats match wrongly;
+# a greedy one finds the same here, where no text can be read in two ways, and only takes more memory on the way.
+_POSSESSIVE = b"+" if sys.version_info >= (3, 11, 5) else b""
 
 MAX_RECORD_BYTES = 16 * 1024 * 1024
 _NEWLINES = re.compile(rb"[\r\n]++")
@@ -33,8 +38,9 @@ class RecordCutter:
             # A quoted cell opens at the start of a cell and closes at the end of one; two quotes inside are one.
             cell = rb"(?<![^%b\r\n%b])%b[^%b]*+%b(?=[%b\r\n%b])" % (d, q, q, q, q, d, q)
             text = rb"[^%b\r\n]*+" % q
-            self._records = re.compile(rb"(?:%b(?:%b%b)*+[\r\n]++)*+" % (text, cell, text))
-            self._quoted = re.compile(rb"%b[^%b]*+%b(?:%b[^%b]*+%b)*+" % (q, q, q, q, q, q))
+            p = _POSSESSIVE
+            self._records = re.compile(rb"(?:%b(?:%b%b)*%b[\r\n]++)*%b" % (text, cell, text, p, p))
+            self._quoted = re.compile(rb"%b[^%b]*+%b(?:%b[^%b]*+%b)*%b" % (q, q, q, q, q, q, p))
 
     def pieces(self, blocks: Iterator[bytes]) -> Iterator[bytes]:
         """Cut a text that comes in blocks of any size into pieces of whole records.

@@ -28,7 +28,7 @@ def schema() -> Iterator[tuple[psycopg.Connection[Any], str]]:
     Skips the test when no server is there, unless SFSYNC_TEST_SERVICES says that one is required.
     """
     try:
-        connection = psycopg.connect(**server(), connect_timeout=3, autocommit=True)
+        connection = psycopg.connect(**{**server(), "connect_timeout": 3}, autocommit=True)
     except psycopg.OperationalError as error:
         if os.environ.get("SFSYNC_TEST_SERVICES") == "required":
             raise
