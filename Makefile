@@ -26,11 +26,12 @@ demo: setup
 test: $(READY)
 	$(RUN) -m tests $(ARGS)
 
-lint: $(READY)
+lint: setup
 	$(VENV)/bin/ruff check .
 	$(VENV)/bin/ruff format --check .
 	$(VENV)/bin/mypy
 	$(VENV)/bin/lint-imports
+	$(RUN) manage.py makemigrations --check --dry-run
 
 bench: setup
 	$(RUN) -m benchmarks.million $(ARGS)
