@@ -84,5 +84,6 @@ def test_a_disk_that_is_full_at_each_write_delays_a_job_and_changes_nothing(sand
     assert freed > 5
     assert JobEvent.all_objects.filter(job=job, text__contains="tried again").exists()
     assert job.counts["inserted"] == ROWS == org.count("Contact")
+    ballast.unlink()
     if kind == "keyed":
         assert run(sync).counts["unchanged"] == ROWS
