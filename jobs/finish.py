@@ -14,6 +14,7 @@ from jobs.leases import Lease
 from jobs.models import Batch, ErrorGroup, Job, Status
 from jobs.planning import Planner, snapshot_header
 from jobs.states import move
+from jobs.storable import storable
 from syncs.engine import finish as engine
 from syncs.engine import snapshot
 from syncs.engine.plan import Plan
@@ -42,9 +43,9 @@ def finish(job: Job, lease: Lease) -> None:
     pointer = _write_snapshot(planner, plan, final)
     status, reason = _verdict(job, batches, final)
     lease.check()
-    _end(job, lease, final, pointer, status, reason)
-    if pointer is not None:
-        _drop_old_snapshots(job.sync, pointer)
+    replaced = _end(job, lease, final, pointer, status, reason)
+    if pointer is not None and replaced is not None:
+        _drop_old_snapshots(Path(replaced["path"]), Path(pointer["path"]))
     files.remove_rubbish(job)
 
 
@@ -53,7 +54,10 @@ def _write_snapshot(planner: Planner, plan: Plan, final: engine.Final) -> dict[s
     job, spec = planner.job, planner.spec
     if not spec.key_field:
         return None
-    previous = job.manifests["snapshot"]["path"]
+    previous = job.manifests["snapshot"]["base"]
+    told = ("inserted", "updated", "unknown")
+    if previous is None and not any(final.source[outcome] for outcome in told):
+        return None  # nothing is known now that was not known before
     planner.lease.check()
     with files.new_snapshot(job.sync) as path:
         written = snapshot.commit(
@@ -86,18 +90,22 @@ def _verdict(job: Job, batches: list[Batch], final: engine.Final) -> tuple[Statu
 
 def _end(
     job: Job, lease: Lease, final: engine.Final, pointer: dict[str, Any] | None, status: Status, reason: str
-) -> None:
+) -> dict[str, Any] | None:
+    """Write the end, in one transaction. Returns the snapshot pointer that was replaced, if there was one."""
     plan = job.manifests["plan"]
     counts = {**final.source, "dropped": final.dropped, "trimmed": plan["trimmed"], "rounded": plan["rounded"]}
     groups = [_error_group(job, group) for group in final.groups]
     manifests = {**job.manifests, "final": final.to_json()}
+    sync = Sync.all_objects.filter(pk=job.sync_id)
     with transaction.atomic():
+        replaced = sync.values_list("snapshot", flat=True).get()
         ErrorGroup.all_objects.bulk_create(groups)
         end = {"reason": reason, "counts": counts, "manifests": manifests, "progress": {}}
         move(job, status, text=reason, token=lease.token, **end)
         if pointer is not None:
-            Sync.all_objects.filter(pk=job.sync_id).update(snapshot=pointer)
+            sync.update(snapshot=pointer)
     log.info("%s ended as %s: %s", job, status, counts)
+    return replaced
 
 
 def _error_group(job: Job, group: engine.ErrorGroup) -> ErrorGroup:
@@ -106,18 +114,24 @@ def _error_group(job: Job, group: engine.ErrorGroup) -> ErrorGroup:
         organization_id=job.organization_id,
         job=job,
         source=group.source,
-        code=group.code[:100],
-        field=group.field[:255],
+        code=storable(group.code[:100]),
+        field=storable(group.field[:255]),
         rows=group.count,
         sample_row=group.sample_row,
-        sample_message=split_row_error(group.sample_message)[1] if refused_there else group.sample_message,
+        sample_message=storable(split_row_error(group.sample_message)[1] if refused_there else group.sample_message),
         advice=what_to_do(group.code) if refused_there else "",
     )
 
 
-def _drop_old_snapshots(sync: Sync, pointer: dict[str, Any]) -> None:
-    """Delete snapshots that nothing points to any more; a leftover does no harm."""
-    current = Path(pointer["path"])
+def _drop_old_snapshots(replaced: Path, current: Path) -> None:
+    """Delete the snapshot that was replaced, and what is older than it: attempts of workers that were killed.
+
+    Never anything younger: this worker may have been stopped for hours, and others gone on.
+    """
+    try:
+        newest = replaced.stat().st_mtime
+    except FileNotFoundError:
+        return
     for path in current.parent.glob("*.parquet"):
-        if path != current:
+        if path != current and path.stat().st_mtime <= newest:
             path.unlink(missing_ok=True)

@@ -24,6 +24,7 @@ from django.db.models import Q
 from django.db.models.functions import Now
 
 from jobs.models import Leased
+from jobs.storable import storable
 
 log = logging.getLogger("sfsync.jobs")
 
@@ -62,7 +63,7 @@ class Lease:
 
     def save(self, **changes: Any) -> None:
         """Change the row, if it is still ours. Raises LeaseLost, and changes nothing, when it is not."""
-        if not self._rows.update(**changes):
+        if not self._rows.update(**storable(changes)):
             self._lost = True
             raise LeaseLost
 

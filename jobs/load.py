@@ -24,9 +24,12 @@ from django.conf import settings
 from django.db.models import F
 from django.db.models.functions import Now
 
+from connections.addresses import AddressRefused
+from connections.declare import SettingsError
 from connections.salesforce import bulk
 from connections.salesforce.errors import JobGone, MisconfiguredError, PermanentError, TransientError, job_error_lasts
 from connections.salesforce.session import SalesforceSession, counting
+from connections.secrets import SecretsUnreadable
 from connections.sessions import salesforce_session
 from jobs import files, retry
 from jobs.leases import Lease, LeaseLost, hold
@@ -76,24 +79,37 @@ def _step_or_pause(batch: Batch, lease: Lease) -> float | None:
         raise
     except (TransientError, TransientEngineError, OSError) as error:
         return _after_failure(batch, lease, error)
-    except MisconfiguredError as error:
+    except (MisconfiguredError, SettingsError, SecretsUnreadable, AddressRefused) as error:
         return _after_misconfiguration(batch, lease, error)
     except Exception as error:
         # Whatever it is, the rows on their way are not forgotten: the ledger says how to go on.
         log.exception("%s: an unexpected error.", batch)
-        return _after_failure(batch, lease, error, most=retry.TRIES_BEFORE_SENDING)
+        return _after_surprise(batch, lease, error)
 
 
-def _after_failure(batch: Batch, lease: Lease, error: Exception, most: int = retry.TRIES_AFTER_SENDING) -> float | None:
+def _after_failure(batch: Batch, lease: Lease, error: Exception) -> float | None:
     """A call failed in a way that may pass. Decide whether to try again; return the pause in seconds."""
     failures = batch.failures + 1
     sent = batch.state != BatchState.PLANNED
-    if failures >= (most if sent else retry.TRIES_BEFORE_SENDING):
-        unresolved, reason = "unknown" if sent else "not_sent", f"Gave up after {failures} tries: {error}"
-        return _end(batch, lease, unresolved=unresolved, reason=reason)
+    if failures >= (retry.TRIES_AFTER_SENDING if sent else retry.TRIES_BEFORE_SENDING):
+        return _give_up(batch, lease, failures, error)
     log.warning("%s: %s; try %d failed.", batch, error, failures)
     lease.save(failures=failures, reason=str(error))
     return retry.delay(failures, getattr(error, "retry_after", None))
+
+
+def _after_surprise(batch: Batch, lease: Lease, error: Exception) -> float | None:
+    """Something that should not happen. It is not waited for as long as for a Salesforce that is away."""
+    surprises = batch.surprises + 1
+    if surprises >= retry.TRIES_BEFORE_SENDING:
+        return _give_up(batch, lease, surprises, error)
+    lease.save(surprises=surprises, reason=str(error))
+    return retry.delay(surprises)
+
+
+def _give_up(batch: Batch, lease: Lease, tries: int, error: Exception) -> float | None:
+    unresolved = "not_sent" if batch.state == BatchState.PLANNED else "unknown"
+    return _end(batch, lease, unresolved=unresolved, reason=f"Gave up after {tries} tries: {error}")
 
 
 def _after_misconfiguration(batch: Batch, lease: Lease, error: Exception) -> float | None:
@@ -125,6 +141,7 @@ class Loader:
 
     def step(self) -> float | None:
         """Go on from the state the batch is in. Returns seconds until the next look, None when it has ended."""
+        self._same_salesforce_org()
         steps: dict[str, Callable[[], float | None]] = {
             BatchState.PLANNED: self._send,
             BatchState.CREATED: self._abort,
@@ -136,8 +153,8 @@ class Loader:
 
     def _save(self, **changes: Any) -> None:
         """Write the ledger, and keep the row in memory the same."""
-        self.lease.save(failures=0, **changes)
-        self.batch.failures = 0
+        self.lease.save(failures=0, surprises=0, **changes)
+        self.batch.failures = self.batch.surprises = 0
         for name, value in changes.items():
             setattr(self.batch, name, value)
 
@@ -162,7 +179,6 @@ class Loader:
 
     def _create(self) -> None:
         batch, spec = self.batch, self.batch.job.spec
-        self._same_salesforce_org()
         key = spec["key_field"] if batch.operation == "upsert" else None
         self.lease.check()
         operation = cast(bulk.Operation, batch.operation)
@@ -182,12 +198,12 @@ class Loader:
         log.info("%s: Salesforce job %s to %s %d rows.", batch, job.id, batch.operation, batch.payload["rows"])
 
     def _same_salesforce_org(self) -> None:
-        """The plan was made for one Salesforce org; a login that leads elsewhere by now must not get it."""
+        """The plan was made for one Salesforce org. One that a login leads to by now knows nothing of its jobs."""
         org_id = self.session.identity.org_id
         if org_id != self.batch.job.salesforce_org_id:
             raise MisconfiguredError(
                 f"The connection now leads to the Salesforce org {org_id}, but the plan was made for "
-                f"{self.batch.job.salesforce_org_id}. The rest was not sent."
+                f"{self.batch.job.salesforce_org_id}. Set the connection right again."
             )
 
     def _refused(self, error: PermanentError) -> float | None:
@@ -271,7 +287,8 @@ class Loader:
         except JobGone:
             return self._gone()
         settled = sum(read.counts.values())
-        if settled != job.records_processed and self.batch.failures < MOST_REREADS:
+        if settled != job.records_processed and self.batch.rereads < MOST_REREADS:
+            self.lease.save(rereads=F("rereads") + 1)
             raise TransientError(
                 f"Salesforce job {job.id} processed {job.records_processed} rows, but its results hold {settled}; "
                 "they are downloaded again."
@@ -302,25 +319,24 @@ class Loader:
 
     def _go_on(self, job: bulk.JobInfo, read: outcome.AttemptOutcome) -> float | None:
         """Rows are left over: send them anew where nothing can be doubled by that, else say what is known."""
-        left = self.batch.payload["rows"] - sum(read.counts.values())
+        batch, lease = self.batch, self.lease
+        settled = sum(read.counts.values())
+        left = batch.payload["rows"] - settled
         if left == 0:
-            return _end(self.batch, self.lease)
-        if job.state == "JobComplete" or (0 < read.unprocessed < left):
+            return _end(batch, lease)
+        untouched = job.records_processed == settled == read.unprocessed == 0
+        if job.state == "JobComplete" or not (untouched or read.unprocessed == left):
+            # Some of these rows may be in Salesforce; sent again they could be there twice.
             return _end(
-                self.batch,
-                self.lease,
-                unresolved="unknown",
-                reason=f"Salesforce job {job.id} says nothing about {left} rows.",
+                batch, lease, unresolved="unknown", reason=f"Salesforce job {job.id} says nothing about {left} rows."
             )
         if self._cancelling():
-            return _end(self.batch, self.lease, unresolved="not_sent", reason="The job was cancelled.")
+            return _end(batch, lease, unresolved="not_sent", reason="The job was cancelled.")
         said = job.error_message or f"Salesforce job {job.id} was {job.state.lower()}"
         if job.state == "Failed" and job.records_processed == 0 and job_error_lasts(said):
-            return _end(self.batch, self.lease, unresolved="not_sent", reason=f"Salesforce refused the batch: {said}")
-        if self.batch.barren >= MOST_BARREN_ATTEMPTS:
-            return _end(
-                self.batch, self.lease, unresolved="not_sent", reason=f"{said}, {self.batch.barren} times in a row."
-            )
+            return _end(batch, lease, unresolved="not_sent", reason=f"Salesforce refused the batch: {said}")
+        if batch.barren >= MOST_BARREN_ATTEMPTS:
+            return _end(batch, lease, unresolved="not_sent", reason=f"{said}, {batch.barren} times in a row.")
         return self._send_the_rest(said, left)
 
     def _send_the_rest(self, said: str, left: int) -> float | None:

@@ -151,6 +151,8 @@ class Batch(TenantModel, Leased):
     )
     reason = models.TextField(blank=True, default="")
     failures = models.PositiveIntegerField(default=0, help_text="Failed calls in a row.")
+    surprises = models.PositiveIntegerField(default=0, help_text="Unexpected errors in a row.")
+    rereads = models.PositiveIntegerField(default=0, help_text="Times that this attempt's results did not add up.")
     barren = models.PositiveIntegerField(default=0, help_text="Attempts in a row that settled no row.")
     polls = models.PositiveIntegerField(default=0)
     api_calls = models.PositiveIntegerField(default=0)

@@ -131,20 +131,27 @@ class Planner:
         return Staged.from_json(self.job.manifests["staged"])
 
     def _pick_snapshot(self) -> dict[str, Any]:
+        """Which snapshot the plan compares with (path), and on which one the outcomes are written (base)."""
         known = self.job.sync.snapshot
-        if not known or self.job.full_resync or not self.spec.key_field:
-            return {"path": None}
-        reasons = snapshot.check_header(Path(known["path"]), snapshot_header(self.job, self.spec, self.describe))
-        if reasons and self.spec.compare == "nothing":
-            return {"path": None}
-        if reasons:
+        if not known or not self.spec.key_field:
+            return {"path": None, "base": None}
+        reasons = self._why_not(Path(known["path"]))
+        base = None if reasons else known["path"]
+        if self.job.full_resync:
+            return {"path": None, "base": base}
+        if reasons and self.spec.compare != "nothing":
             raise Misconfigured(
                 "What Salesforce is known to hold cannot be used, so nothing was sent and nothing deleted: "
                 + " ".join(reasons)
                 + f" Set the connection right again, or start over with `run_sync '{self.job.sync.name}' --full-resync`"
                 " (every row is sent again; nothing is deleted by that job)."
             )
-        return {"path": known["path"]}
+        return {"path": base, "base": base}
+
+    def _why_not(self, path: Path) -> list[str]:
+        if not path.exists():
+            return ["Its file is gone."]
+        return snapshot.check_header(path, snapshot_header(self.job, self.spec, self.describe))
 
     def _snapshot_path(self) -> Path | None:
         path = self.job.manifests["snapshot"]["path"]

@@ -103,7 +103,7 @@ def _go_on(job: Job, lease: Lease) -> float | None:
         lease.check()
         if guard:
             move(job, Status.WAITING_APPROVAL, text=guard, token=lease.token, reason=guard, planned_at=Now())
-            return None
+            return 0.0  # it stays due, so that an approval that comes this very moment is not overlooked
         move(job, Status.LOADING, token=lease.token, reason="", planned_at=Now())
     if job.status == Status.LOADING:
         if job.load_slot is None and not _take_slot(job, lease):
@@ -127,7 +127,7 @@ def _take_slot(job: Job, lease: Lease) -> bool:
             f"The connection '{job.destination}' now leads to the Salesforce org {org_id}, but the plan was made for "
             f"{job.salesforce_org_id}. Nothing was sent. Start the sync again to plan anew."
         )
-    slot = f"{org_id}:{job.spec['object']}"
+    slot = f"{org_id}:{job.spec['object'].lower()}"
     try:
         with transaction.atomic():
             lease.save(load_slot=slot)
@@ -157,9 +157,10 @@ def _after_failure(job: Job, lease: Lease, error: Exception) -> float | None:
 def _give_up(job: Job, lease: Lease, reason: str) -> float | None:
     """End the job as failed, with the reason; what batches did so far is kept on them."""
     log.error("%s failed: %s", job, reason)
-    if job.status == Status.LOADING:
-        # Its batches have not started (the slot was not taken yet), or they have all ended.
-        move(job, Status.FINISHING, token=lease.token)
-    end = Status.CANCELLED if job.status == Status.CANCELLING else Status.FAILED
-    move(job, end, text=reason, token=lease.token, reason=reason)
+    with transaction.atomic():
+        if job.status == Status.LOADING:
+            # Its batches have not started: it did not get its turn yet.
+            move(job, Status.FINISHING, token=lease.token)
+        end = Status.CANCELLED if job.status == Status.CANCELLING else Status.FAILED
+        move(job, end, text=reason, token=lease.token, reason=reason)
     return None

@@ -8,6 +8,7 @@ from django.db import transaction
 from django.db.models.functions import Now
 
 from jobs.models import ENDED, Job, JobEvent, Status
+from jobs.storable import storable
 
 ALLOWED: dict[str, set[str]] = {
     Status.QUEUED: {Status.PLANNING, Status.FAILED, Status.CANCELLED},
@@ -40,7 +41,7 @@ def move(job: Job, new: Status, *, text: str = "", token: str | None = None, **c
         rows = Job.all_objects.filter(pk=job.pk, status=old)
         if token is not None:
             rows = rows.filter(token=token)
-        if not rows.update(status=new, **changes):
+        if not rows.update(status=new, **storable(changes)):
             raise StatusChanged(f"Job {job.pk} is not {old} any more.")
         note(job, text, status=new)
     job.refresh_from_db()
@@ -48,4 +49,6 @@ def move(job: Job, new: Status, *, text: str = "", token: str | None = None, **c
 
 def note(job: Job, text: str, *, status: str | None = None) -> None:
     """Write an event of `job` for people to read."""
-    JobEvent.all_objects.create(organization_id=job.organization_id, job=job, status=status or job.status, text=text)
+    JobEvent.all_objects.create(
+        organization_id=job.organization_id, job=job, status=status or job.status, text=storable(text)
+    )

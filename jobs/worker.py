@@ -9,7 +9,7 @@ import threading
 
 from celery.signals import worker_ready, worker_shutting_down
 from django.conf import settings
-from django.db import DatabaseError, connection
+from django.db import connection
 
 from jobs.sweep import sweep
 from sfsync import broker
@@ -40,8 +40,9 @@ def _tick(stopping: threading.Event, parent_pid: int | None) -> None:
         try:
             _ensure_broker()
             sweep()
-        except (DatabaseError, RuntimeError) as error:
-            log.warning("The timer could not look for work: %s", error)
+        except Exception:
+            # Whatever it was, the timer must live: without it nothing that was abandoned is found again.
+            log.exception("The timer could not look for work; it tries again.")
             connection.close()
 
 

@@ -32,7 +32,7 @@ def test_every_status_can_be_reached_from_queued():
     assert reached == set(Status)
 
 
-@pytest.mark.parametrize(("old", "new"), itertools.product(Status, Status))
+@pytest.mark.parametrize(("old", "new"), list(itertools.product(Status, Status)))
 def test_a_job_moves_only_where_it_may(sync, old, new):
     job = make_job(sync, status=old)
     if new in ALLOWED[old]:
