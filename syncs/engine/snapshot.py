@@ -12,6 +12,7 @@ import pyarrow.parquet as pq
 
 from connections.salesforce.describe import ObjectDescribe
 from syncs.engine.errors import engine_errors
+from syncs.engine.families import Family, family_of
 from syncs.engine.files import write_query
 from syncs.engine.plan import Plan
 from syncs.engine.sql import parquet
@@ -31,6 +32,7 @@ class SnapshotHeader:
 
     fields: API names of the fields with a hash, in the order of the columns h_<i>; the key has none.
     encoder_version, hash_version: how values were written and hashed.
+    key_rule: how keys were compared, as `key_rule` tells; "" in a snapshot that does not tell.
     """
 
     salesforce_org_id: str
@@ -39,6 +41,25 @@ class SnapshotHeader:
     fields: tuple[str, ...]
     encoder_version: int
     hash_version: str
+    key_rule: str = ""
+
+    @classmethod
+    def of(cls, salesforce_org_id: str, spec: SyncSpec, describe: ObjectDescribe) -> SnapshotHeader:
+        """The header of the snapshot that a job of this sync writes today.
+
+        salesforce_org_id: of the org the connection leads to. describe: of the sync's object.
+        """
+        key = describe.field(spec.key_field) if spec.key_field else None
+        targets = (describe.field(mapping.target) for mapping in spec.mappings)
+        return cls(
+            salesforce_org_id=salesforce_org_id,
+            object=describe.name,
+            key_fields=(key.name,) if key else (),
+            fields=tuple(field.name for field in targets if field is not None and field != key),
+            encoder_version=ENCODER_VERSION,
+            hash_version=hash_version(),
+            key_rule=key_rule(family_of(key.type) or "text", key.case_sensitive) if key else "",
+        )
 
     def to_json(self) -> dict[str, Any]:
         """A plain dictionary that `from_json` takes back."""
@@ -66,6 +87,13 @@ class SnapshotManifest:
     def from_json(cls, data: dict[str, Any]) -> SnapshotManifest:
         """The manifest that `to_json` wrote."""
         return cls(Path(data["path"]), data["rows"], SnapshotHeader.from_json(data["header"]))
+
+
+def key_rule(family: Family, case_sensitive: bool) -> str:
+    """In words, how keys of such a field are compared; keys compared in another way cannot be found again."""
+    if family in ("text", "email", "picklist", "multipicklist"):
+        return "text, case-sensitive" if case_sensitive else "text, any case"
+    return family
 
 
 def hash_version() -> str:
@@ -107,6 +135,11 @@ def check_header(path: Path, header: SnapshotHeader) -> list[str]:
         reasons.append(
             f"Its records are known by {', '.join(found.key_fields)}, but the sync key is "
             f"{', '.join(header.key_fields)}."
+        )
+    elif found.key_rule and header.key_rule and found.key_rule != header.key_rule:
+        reasons.append(
+            f"{', '.join(found.key_fields)} was compared as {found.key_rule} when it was made, and is compared as "
+            f"{header.key_rule} since the field was changed in Salesforce, so its keys cannot be told from new ones."
         )
     if found.encoder_version != header.encoder_version or found.hash_version != header.hash_version:
         reasons.append("It was made by a version of sfsync whose hashes cannot be compared with those of this one.")

@@ -240,6 +240,7 @@ def make_header(plan: Plan, **changes: Any) -> snapshot.SnapshotHeader:
         "fields": plan.fields,
         "encoder_version": snapshot.ENCODER_VERSION,
         "hash_version": snapshot.hash_version(),
+        "key_rule": snapshot.key_rule(plan.key.family, plan.key.case_sensitive) if plan.key else "",
     }
     return snapshot.SnapshotHeader(**{**values, **changes})
 

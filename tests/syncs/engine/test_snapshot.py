@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
+import dataclasses
 from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from connections.salesforce.describe import Field
 from syncs.engine import snapshot
 from syncs.spec import MappingSpec
 
-from .factories import Loads, make_header, make_spec, table
+from .factories import KEY, ORG, Loads, field, make_describe, make_header, make_spec, table
 
 ROWS = [("1", "Anna", "Rome"), ("2", "Bert", "Oslo"), ("3", "Cleo", None)]
 
@@ -118,6 +120,38 @@ def test_a_snapshot_of_something_else_is_refused(loads: Loads, tmp_path: Path) -
         assert word in reason
     pq.write_table(pa.table({"nkey": ["1"]}), tmp_path / "other.parquet")
     assert snapshot.check_header(tmp_path / "other.parquet", make_header(plan)) == ["other.parquet is not a snapshot."]
+
+
+def test_a_snapshot_whose_keys_were_compared_in_another_way_is_refused(loads: Loads) -> None:
+    loads.run([("ABC", "Anna", "Rome")])
+    assert loads.snapshot is not None
+    assert check(loads, KEY) == []
+    (reason,) = check(loads, dataclasses.replace(KEY, case_sensitive=True))
+    assert "compared as text, any case" in reason and "compared as text, case-sensitive" in reason
+    (reason,) = check(loads, field("Ext__c", "double", precision=18, external_id=True, unique=True))
+    assert "compared as number" in reason
+    assert check(loads, field("Ext__c", "email", length=80, external_id=True, unique=True)) == []
+
+
+def check(loads: Loads, key: Field) -> list[str]:
+    assert loads.snapshot is not None
+    describe = make_describe(key, field("Name"), field("City__c"))
+    return snapshot.check_header(loads.snapshot, snapshot.SnapshotHeader.of(ORG, loads.spec, describe))
+
+
+def test_a_header_is_made_of_what_salesforce_calls_the_mapped_fields(loads: Loads) -> None:
+    plan, _ = loads.run(ROWS)
+    lines = (MappingSpec("CITY__C", "city"), MappingSpec("ext__c", "id"), MappingSpec("name", "name"))
+    spec = make_spec(*lines, key_field="ext__C")
+    header = snapshot.SnapshotHeader.of(ORG, spec, loads.describe)
+    assert header == make_header(plan, fields=("City__c", "Name"))
+    assert snapshot.SnapshotHeader.from_json(header.to_json()) == header
+
+
+def test_a_snapshot_that_does_not_tell_how_keys_were_compared_is_used(loads: Loads) -> None:
+    plan, _ = loads.run(ROWS)
+    assert loads.snapshot is not None
+    assert snapshot.check_header(loads.snapshot, make_header(plan, key_rule="")) == []
 
 
 def test_the_hash_version_follows_the_hash_function() -> None:
