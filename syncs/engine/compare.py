@@ -16,6 +16,7 @@ import pyarrow.compute as pc
 
 from connections.salesforce.describe import ObjectDescribe
 from syncs.engine.decide import DUPLICATES, EXISTING, Decision, Known, operation_of
+from syncs.engine.dropped import any_dropped, any_new_key, deletes_query, dropped_query
 from syncs.engine.encode import BatchWriter
 from syncs.engine.files import TableWriter, stream, write_query
 from syncs.engine.plan import Guard, Plan, PlannedColumn
@@ -40,13 +41,15 @@ def keys_to_read(
     snapshot: the file of the last one, or None. to: Parquet with one column, `key`, as it is sent to Salesforce.
     """
     transform = Transform.of(spec, describe, staged.columns)
-    queries = _reads(spec, transform, staged, snapshot)
     with workspace.connect() as connection:
+        queries = _reads(connection, spec, transform, staged, snapshot)
         union = " UNION ALL ".join(queries) or "SELECT NULL::VARCHAR AS key WHERE false"
         return write_query(connection, f"SELECT key FROM ({union}) WHERE key IS NOT NULL", to)
 
 
-def _reads(spec: SyncSpec, transform: Transform, staged: Staged, snapshot: Path | None) -> list[str]:
+def _reads(
+    connection: duckdb.DuckDBPyConnection, spec: SyncSpec, transform: Transform, staged: Staged, snapshot: Path | None
+) -> list[str]:
     """Queries for the keys to read, each with one column, `key`."""
     if transform.key is None:
         return []
@@ -61,8 +64,11 @@ def _reads(spec: SyncSpec, transform: Transform, staged: Staged, snapshot: Path 
             f"SELECT key FROM {keys} LEFT JOIN {known} ON s_nkey = nkey WHERE {condition('s_id', 's_state')}"
         )
     if spec.mode == "mirror" and snapshot is not None:
-        unnamed = f"(SELECT nkey, key FROM {parquet(snapshot)} WHERE id IS NULL)"
-        queries.append(f"SELECT key FROM {unnamed} ANTI JOIN (SELECT nkey AS k FROM {keys}) ON k = nkey")
+        # A key that is new beside one that is gone may be the same record's, renamed in Salesforce as in the source.
+        every_key = transform.keys(parquet(staged.path))
+        renamed = any_dropped(connection, every_key, snapshot) and any_new_key(connection, every_key, snapshot)
+        wanted = f"(SELECT nkey, key FROM {parquet(snapshot)} WHERE {'true' if renamed else 'id IS NULL'})"
+        queries.append(f"SELECT key FROM {wanted} ANTI JOIN (SELECT nkey AS k FROM {keys}) ON k = nkey")
     return queries
 
 
@@ -139,6 +145,7 @@ class _Planner:
         self._rounded: dict[str, int] = {}
         self._known = self._unread = self._deletes = self._fingerprint = 0
         self._withheld_reason = ""
+        self._read = False
 
     def prepare(self, connection: duckdb.DuckDBPyConnection, existing: Path | None) -> None:
         """Make the tables of duplicate keys and of records read from Salesforce, and count the known records."""
@@ -153,6 +160,7 @@ class _Planner:
             f"SELECT nkey, count(*) AS n, min(_row, {_NAMED_ROWS}) AS first_rows "
             f"FROM (SELECT * FROM ({keys}) SEMI JOIN {suspects} ON h = hash(nkey)) GROUP BY nkey HAVING count(*) > 1"
         )
+        self._read = existing is not None
         if existing is not None:
             nkey = normalised_key(key.family, key.field.case_sensitive, "key", self._spec.time_zone)
             connection.execute(
@@ -189,7 +197,7 @@ class _Planner:
                     progress(writer.rows)
             self._withheld_reason = self._why_withheld(short)
             if self.decision.known is not None and self._spec.compare == "snapshot":
-                for table in _tables(stream(connection, self._dropped_query())):
+                for table in _tables(stream(connection, self._dropped_query(connection))):
                     self._workspace.check()
                     writer.add(self._planned_dropped(table, schema))
             writer.finish()
@@ -318,27 +326,15 @@ class _Planner:
                 if cells:
                     self._rounded[line.field.name] = self._rounded.get(line.field.name, 0) + cells
 
-    def _dropped_query(self) -> str:
+    def _dropped_query(self, connection: duckdb.DuckDBPyConnection) -> str:
         """A query for known records whose key is in no row of the source, not even in a rejected one."""
         assert self.decision.known is not None
-        keys = f"(SELECT nkey AS k FROM ({self._transform.keys(self._source)}) WHERE nkey IS NOT NULL)"
-        known = f"(SELECT nkey, key, id FROM {parquet(self.decision.known.path)})"
-        missing = f"SELECT * FROM {known} ANTI JOIN {keys} ON k = nkey"
-        record_id, ambiguous = "id", "false"
-        if self.decision.existing:
-            read = f"(SELECT nkey AS x_nkey, id AS x_id, n FROM {EXISTING})"
-            missing = f"SELECT * FROM ({missing}) LEFT JOIN {read} ON x_nkey = nkey"
-            record_id = "coalesce(id, CASE WHEN n = 1 THEN x_id END)"
-            ambiguous = "id IS NULL AND coalesce(n, 0) > 1"
-        action = "'ignored'"
-        if self._spec.mode == "mirror":
-            action = (
-                "'withheld'" if self._withheld_reason else f"CASE WHEN {ambiguous} THEN 'withheld' ELSE 'delete' END"
-            )
-        return (
-            f"SELECT -row_number() OVER () AS _seq, {action} AS action, nkey, key, {record_id} AS record_id, "
-            f"hash({action}, nkey) AS fingerprint FROM ({missing})"
-        )
+        keys, snapshot = self._transform.keys(self._source), self.decision.known.path
+        if self._spec.mode != "mirror" or self._withheld_reason:
+            return dropped_query(keys, snapshot, "withheld" if self._spec.mode == "mirror" else "ignored")
+        # The same question as in `keys_to_read`: with a new key in the source, all dropped keys were read.
+        dropped_read = self._read and any_new_key(connection, keys, snapshot)
+        return deletes_query(connection, keys, snapshot, any_read=self._read, dropped_read=dropped_read)
 
     def _planned_dropped(self, table: pa.Table, schema: pa.Schema) -> pa.Table:
         """The plan's lines for dropped records; those whose id is known go into a payload of deletes."""

@@ -164,7 +164,8 @@ def commit(
 
     Rows that were inserted or updated are present with what was sent; fields left alone by an update keep what is
     known of them. Deleted ones go. Failed ones stay as they were, with one failure more. Of those whose fate is
-    unknown nothing is known any more but that they may be there. All others stay as they are.
+    unknown nothing is known any more but that they may be there. All others stay as they are, unless another key was
+    confirmed to have their record: a record has one key.
     """
     with workspace.connect() as connection:
         query = _committed(plan, outcomes_file, previous, header)
@@ -208,7 +209,10 @@ def _committed(plan: Plan, outcomes_file: Path, previous: Path | None, header: S
         joined = f"(SELECT *, {nothing} FROM ({touched}))"
     else:
         old = ", ".join([before, *(f"h_{i} AS v_{i}" for i in range(len(known)))])
-        joined = f"(SELECT {old} FROM {parquet(previous)}) FULL JOIN ({touched}) ON t_nkey = v_nkey"
+        # A record that was inserted just now has an id that nobody knew before.
+        claims = f"SELECT t_nkey AS c_nkey, left(t_id, 15) AS c_id FROM ({touched}) WHERE outcome = 'updated'"
+        unclaimed = f"{parquet(previous)} ANTI JOIN ({claims}) ON c_id = left(id, 15) AND c_nkey <> nkey"
+        joined = f"(SELECT {old} FROM {unclaimed}) FULL JOIN ({touched}) ON t_nkey = v_nkey"
     gone = "outcome IN ('deleted', 'already_gone') OR (outcome = 'failed' AND v_nkey IS NULL)"
     kept = f"outcome IS NULL OR NOT ({gone})"
     return f"SELECT {', '.join(columns)} FROM {joined} WHERE {kept}"
