@@ -22,6 +22,10 @@ from syncs.spec import SyncSpec
 # Raise it whenever the same source value is written differently than before, so that old hashes mean nothing.
 ENCODER_VERSION = 1
 
+# What Salesforce answers to an update or a delete by an id that it does not hold (SOAP API guide, "StatusCode"). A bad id
+# in a lookup is answered alike; then to read the key once more does no harm.
+_NO_SUCH_RECORD = ("ENTITY_IS_DELETED", "INVALID_CROSS_REFERENCE_KEY")
+
 _METADATA = "sfsync_snapshot"
 _PROBE = "What Salesforce is known to hold, 0123456789, äöü."
 
@@ -162,6 +166,9 @@ def commit(
     `nkey`, `key`, `id`, `state` (present, maybe), `failures` (in a row), `row_hash`, `h_<i>` for the i-th of
     header.fields.
 
+    An update or a delete that failed because there is no record of the id any more leaves the key known without an id,
+    as one that may be there, so that the next job reads it.
+
     Rows that were inserted or updated are present with what was sent; fields left alone by an update keep what is
     known of them. Deleted ones go. Failed ones stay as they were, with one failure more. Of those whose fate is
     unknown nothing is known any more but that they may be there. All others stay as they are, unless another key was
@@ -187,16 +194,16 @@ def _committed(plan: Plan, outcomes_file: Path, previous: Path | None, header: S
         told, before = planned.get(field.lower(), "NULL::UINTEGER"), known.get(field.lower(), "NULL::UINTEGER")
         # A record that was inserted just now holds nothing in the fields that were left alone.
         merged = f"CASE outcome WHEN 'updated' THEN coalesce({told}, {before}) WHEN 'inserted' THEN {told} "
-        hashes.append(f"{merged} WHEN 'unknown' THEN NULL ELSE {before} END AS h_{place}")
+        hashes.append(f"{merged} WHEN 'unknown' THEN NULL ELSE CASE WHEN NOT lost THEN {before} END END AS h_{place}")
     confirmed = "outcome IN ('inserted', 'updated')"
     columns = [
         "coalesce(t_nkey, v_nkey) AS nkey",
         f"CASE WHEN {confirmed} OR v_nkey IS NULL THEN t_key ELSE v_key END AS key",
-        f"CASE WHEN {confirmed} THEN coalesce(t_id, v_id) ELSE coalesce(v_id, t_id) END AS id",
-        f"CASE WHEN {confirmed} THEN 'present' WHEN outcome = 'unknown' THEN 'maybe' ELSE v_state END AS state",
+        f"CASE WHEN {confirmed} THEN coalesce(t_id, v_id) WHEN NOT lost THEN coalesce(v_id, t_id) END AS id",
+        f"CASE WHEN {confirmed} THEN 'present' WHEN outcome = 'unknown' OR lost THEN 'maybe' ELSE v_state END AS state",
         f"(CASE WHEN {confirmed} THEN 0 WHEN outcome = 'failed' THEN least(255, coalesce(v_failures, 0)::INTEGER + 1) "
         "ELSE coalesce(v_failures, 0) END)::UTINYINT AS failures",
-        f"CASE WHEN {confirmed} THEN t_row_hash WHEN outcome = 'unknown' THEN NULL ELSE {row_hash} END AS row_hash",
+        f"CASE WHEN {confirmed} THEN t_row_hash WHEN outcome = 'unknown' OR lost THEN NULL ELSE {row_hash} END AS row_hash",
         *hashes,
     ]
     touched = _touched(plan, outcomes_file)
@@ -215,16 +222,20 @@ def _committed(plan: Plan, outcomes_file: Path, previous: Path | None, header: S
         joined = f"(SELECT {old} FROM {unclaimed}) FULL JOIN ({touched}) ON t_nkey = v_nkey"
     gone = "outcome IN ('deleted', 'already_gone') OR (outcome = 'failed' AND v_nkey IS NULL)"
     kept = f"outcome IS NULL OR NOT ({gone})"
-    return f"SELECT {', '.join(columns)} FROM {joined} WHERE {kept}"
+    told = f"SELECT * REPLACE (coalesce(lost, false) AS lost) FROM {joined}"
+    return f"SELECT {', '.join(columns)} FROM ({told}) WHERE {kept}"
 
 
 def _touched(plan: Plan, outcomes_file: Path) -> str:
-    """A query for the rows whose outcome says something about a record: t_nkey, t_key, t_id, outcome, hashes."""
+    """A query for the rows whose outcome says something about a record: t_nkey, t_key, t_id, outcome, lost, hashes."""
     hashes = ", ".join(["row_hash AS t_row_hash", *(f"h_{i} AS t_{i}" for i in range(len(plan.fields)))])
+    no_record = " OR ".join(f"starts_with(error, '{code}')" for code in _NO_SUCH_RECORD)
+    lost = f"outcome = 'failed' AND action IN ('update', 'delete') AND coalesce({no_record}, false) AS lost"
     outcomes = (
-        f"(SELECT _seq AS o_seq, outcome, record_id AS o_id FROM {parquet(outcomes_file)} WHERE outcome <> 'not_sent')"
+        f"(SELECT _seq AS o_seq, outcome, record_id AS o_id, {lost} FROM {parquet(outcomes_file)} "
+        "WHERE outcome <> 'not_sent')"
     )
     return (
-        f"SELECT nkey AS t_nkey, key AS t_key, coalesce(o_id, record_id) AS t_id, outcome, {hashes} "
+        f"SELECT nkey AS t_nkey, key AS t_key, coalesce(o_id, record_id) AS t_id, outcome, lost, {hashes} "
         f"FROM (SELECT * FROM {parquet(plan.rows_file)} WHERE nkey IS NOT NULL) JOIN {outcomes} ON o_seq = _seq"
     )
