@@ -12,7 +12,7 @@ from connections.salesforce.errors import split_row_error, what_to_do
 from jobs import files
 from jobs.leases import Lease
 from jobs.models import Batch, ErrorGroup, Job, Status
-from jobs.planning import Planner, snapshot_header
+from jobs.planning import Planner
 from jobs.states import move
 from jobs.storable import storable
 from syncs.engine import finish as engine
@@ -68,7 +68,7 @@ def _write_snapshot(planner: Planner, plan: Plan, final: engine.Final) -> dict[s
             Path(final.outcomes_file),
             Path(previous) if previous else None,
             path,
-            snapshot_header(job, spec, planner.describe),
+            planner.snapshot_header,
         )
     return written.to_json()
 

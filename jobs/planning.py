@@ -151,7 +151,12 @@ class Planner:
     def _why_not(self, path: Path) -> list[str]:
         if not path.exists():
             return ["Its file is gone."]
-        return snapshot.check_header(path, snapshot_header(self.job, self.spec, self.describe))
+        return snapshot.check_header(path, self.snapshot_header)
+
+    @property
+    def snapshot_header(self) -> snapshot.SnapshotHeader:
+        """What the snapshot that this job writes says of itself."""
+        return snapshot.SnapshotHeader.of(self.job.salesforce_org_id, self.spec, self.describe)
 
     def _snapshot_path(self) -> Path | None:
         path = self.job.manifests["snapshot"]["path"]
@@ -219,17 +224,3 @@ def told(problems: list[validate.Problem]) -> str:
         shared = following is not None and following.way_out == problem.way_out
         lines.append(str(dataclasses.replace(problem, way_out="") if shared else problem).rstrip())
     return "\n".join(lines)
-
-
-def snapshot_header(job: Job, spec: SyncSpec, described: ObjectDescribe) -> snapshot.SnapshotHeader:
-    """What a snapshot of this job must say of itself."""
-    targets = [described.field(line.target) for line in spec.mappings]
-    key = described.field(spec.key_field)
-    return snapshot.SnapshotHeader(
-        salesforce_org_id=job.salesforce_org_id,
-        object=described.name,
-        key_fields=(key.name,) if key else (),
-        fields=tuple(field.name for field in targets if field is not None and field != key),
-        encoder_version=snapshot.ENCODER_VERSION,
-        hash_version=snapshot.hash_version(),
-    )
