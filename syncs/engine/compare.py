@@ -15,7 +15,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from connections.salesforce.describe import ObjectDescribe
-from syncs.engine.decide import DUPLICATES, EXISTING, Decision, Known, operation_of
+from syncs.engine.decide import DUPLICATES, EXISTING, SHARED, Decision, Known, operation_of
 from syncs.engine.dropped import any_dropped, any_new_key, deletes_query, dropped_query
 from syncs.engine.encode import BatchWriter
 from syncs.engine.files import TableWriter, stream, write_query
@@ -175,6 +175,12 @@ class _Planner:
             duplicates=_count(connection, f"SELECT count(*) FROM {DUPLICATES}") > 0,
             existing=existing is not None and _count(connection, f"SELECT count(*) FROM {EXISTING}") > 0,
         )
+        if self._spec.mode == "update":
+            # Salesforce itself tells rows apart in the other modes.
+            shared = self.decision.shared_records(self._source, _NAMED_ROWS)
+            connection.execute(f"CREATE TEMP TABLE {SHARED} AS {shared}")
+            found = _count(connection, f"SELECT count(*) FROM {SHARED}") > 0
+            self.decision = dataclasses.replace(self.decision, shared=found)
 
     def write(self, connection: duckdb.DuckDBPyConnection, short: bool, progress: Callable[[int], None] | None) -> None:
         """Write the rows of the plan and the payloads, first of the source's rows, then of dropped records."""

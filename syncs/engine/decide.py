@@ -13,7 +13,7 @@ from syncs.engine.transform import Transform
 from syncs.spec import SyncSpec
 
 # Tables of the connection that plans, made by `compare`.
-DUPLICATES, EXISTING = "duplicate_keys", "existing_records"
+DUPLICATES, EXISTING, SHARED = "duplicate_keys", "existing_records", "shared_records"
 
 _OPERATIONS: dict[str, Operation] = {"insert": "insert", "update": "update", "upsert": "upsert", "mirror": "upsert"}
 
@@ -60,7 +60,7 @@ def operation_of(spec: SyncSpec) -> Operation:
 class Decision:
     """The query that decides, for one sync and one source.
 
-    duplicates, existing: whether the tables of these names hold anything.
+    duplicates, existing, shared: whether the tables of these names hold anything.
     """
 
     spec: SyncSpec
@@ -68,6 +68,7 @@ class Decision:
     known: Known | None
     duplicates: bool
     existing: bool
+    shared: bool = False
 
     @property
     def hashed(self) -> tuple[int, ...]:
@@ -83,6 +84,32 @@ class Decision:
     def untouched(self) -> Action:
         """What becomes of a row that is in Salesforce already, just as it is."""
         return "ignored" if self.spec.mode == "insert" else "unchanged"
+
+    def shared_records(self, staged: str, most: int) -> str:
+        """A query for the rows of an update that would write one record together, under different keys: `nkey`, `id`,
+        `n` rows, and the first `most` of them, `first_rows`.
+
+        staged: a FROM item with the columns of a staged table.
+        """
+        known, read = "SELECT NULL::VARCHAR AS nkey, NULL::VARCHAR AS id WHERE false", ""
+        if self.known is not None:
+            known = f"SELECT nkey, id FROM {parquet(self.known.path)} WHERE id IS NOT NULL"
+        if self.existing:
+            # What was read counts more than what was known; of several records with one key, none is written.
+            known = f"SELECT * FROM ({known}) ANTI JOIN (SELECT nkey AS x_nkey FROM {EXISTING}) ON x_nkey = nkey"
+            read = f" UNION ALL SELECT nkey, id FROM {EXISTING} WHERE n = 1"
+        ids = f"SELECT nkey AS i_nkey, id, left(id, 15) AS id15 FROM ({known}{read})"
+        suspects = f"SELECT hash(id15) AS h FROM ({ids}) GROUP BY h HAVING count(*) > 1"
+        some = f"SELECT * FROM ({ids}) SEMI JOIN ({suspects}) ON h = hash(id15)"
+        rows = f"SELECT _row, nkey, id, id15 FROM ({self.transform.keys(staged)}) JOIN ({some}) ON i_nkey = nkey"
+        records = (
+            f"SELECT id15 AS r_id15, count(*) AS n, min(_row, {most}) AS first_rows FROM ({rows}) "
+            "GROUP BY id15 HAVING count(DISTINCT nkey) > 1"
+        )
+        return (
+            "SELECT nkey, any_value(id) AS id, any_value(n) AS n, any_value(first_rows) AS first_rows "
+            f"FROM ({rows}) JOIN ({records}) ON r_id15 = id15 GROUP BY nkey"
+        )
 
     def first_look(self, staged: str) -> str:
         """A query that tells the rows which are known to be in Salesforce, at a fraction of the memory of `query`:
@@ -105,6 +132,9 @@ class Decision:
         if self.existing:
             same.append("x_nkey IS NULL")
             joins += f" LEFT JOIN (SELECT nkey AS x_nkey FROM {EXISTING} WHERE n > 1) ON x_nkey = nkey"
+        if self.shared:
+            same.append("m_nkey IS NULL")
+            joins += f" LEFT JOIN (SELECT nkey AS m_nkey FROM {SHARED}) ON m_nkey = nkey"
         columns = ["_row", "nkey", "key", "nkey_hash", f"({' AND '.join(same)}) AS same"]
         columns += [f"rounded_{m}" for m in masks]
         columns.append(f"hash('{self.untouched}', nkey, whole) AS fingerprint")
@@ -148,6 +178,8 @@ class Decision:
             rejected.append("is_duplicate")
         if self.existing:
             rejected.append("x_n > 1")
+        if self.shared:
+            rejected.append("is_shared")
         wish = f"CASE WHEN {' OR '.join(rejected)} THEN 'rejected' ELSE {self._wish()} END"
         new = "wish = 'insert' OR (wish = 'upsert' AND NOT present)"
         known = f"SELECT *, {self._present()} AS present, {self._changed()} AS changed FROM ({self._joined(staged)})"
@@ -194,6 +226,9 @@ class Decision:
             joins += f" LEFT JOIN (SELECT nkey AS d_nkey FROM {DUPLICATES}) ON d_nkey = nkey"
         if self.existing:
             joins += f" LEFT JOIN (SELECT nkey AS x_nkey, id AS x_id, n AS x_n FROM {EXISTING}) ON x_nkey = nkey"
+        if self.shared:
+            columns += ", m_nkey IS NOT NULL AS is_shared"
+            joins += f" LEFT JOIN (SELECT nkey AS m_nkey FROM {SHARED}) ON m_nkey = nkey"
         if self.known:
             joins += f" LEFT JOIN {self.known.columns()} ON s_nkey = nkey"
         return f"SELECT {columns} FROM ({self._hashed(staged)}){joins}"

@@ -9,7 +9,7 @@ import pyarrow as pa
 
 from connections.sources.base import MalformedRow
 from syncs.engine import rules
-from syncs.engine.decide import DUPLICATES, EXISTING, Decision, operation_of
+from syncs.engine.decide import DUPLICATES, EXISTING, SHARED, Decision, operation_of
 from syncs.engine.families import Line
 from syncs.engine.files import TableWriter, row_ranges, stream
 from syncs.engine.sql import literal, parquet
@@ -86,6 +86,9 @@ def _rejected(decision: Decision, staged: Staged, rows_file: Path, first: int, l
         joined += f" LEFT JOIN (SELECT nkey AS d_nkey, n AS d_n, first_rows FROM {DUPLICATES}) ON d_nkey = nkey"
     if decision.existing:
         joined += f" LEFT JOIN (SELECT nkey AS x_nkey, n AS x_n, ids FROM {EXISTING}) ON x_nkey = nkey"
+    if decision.shared:
+        shared = f"SELECT nkey AS m_nkey, id AS m_id, n AS m_n, first_rows AS m_rows FROM {SHARED}"
+        joined += f" LEFT JOIN ({shared}) ON m_nkey = nkey"
     listed = f"list_filter([{', '.join(errors)}], lambda e: e IS NOT NULL)"
     return (
         f"SELECT _row, 'rule' AS source, e.code, e.field, e.\"column\", e.value, e.message, "
@@ -115,7 +118,7 @@ def _struct(line: Line, code: str, message: str) -> str:
 
 
 def _key_errors(decision: Decision, key: Line) -> list[str]:
-    """SQL: the errors of a row's key as structs: blank, standing twice in the source, of several records."""
+    """SQL: the errors of a row's key as structs: blank, standing twice, of several records, of another row's record."""
     text = f"t_{key.index}"
     name = f"{key.field.label} ({key.field.name})"
     blank = literal(f"The sync key {name} is blank, so no record can be found for this row. Fill it in.")
@@ -136,6 +139,15 @@ def _key_errors(decision: Decision, key: Line) -> list[str]:
             "'. Merge them in Salesforce, or choose a key that is unique.'"
         )
         errors.append(f"CASE WHEN x_n > 1 THEN {_struct(key, literal(rules.AMBIGUOUS_KEY), message)} END")
+    if decision.shared:
+        message = (
+            f"{literal('The sync key ')} || '''' || left({text}, {_SHOWN}) || ''' leads to the record ' || m_id || "
+            "', and so do the keys of other rows: it is the record of rows ' || array_to_string(m_rows, ', ') || "
+            "CASE WHEN m_n > 10 THEN ' and ' || (m_n - 10) || ' more' ELSE '' END || "
+            "'. None of them is sent. Leave one of them in the source. When the record has another key in Salesforce "
+            "by now, start a full resync, which reads all record ids again.'"
+        )
+        errors.append(f"CASE WHEN m_nkey IS NOT NULL THEN {_struct(key, literal(rules.AMBIGUOUS_KEY), message)} END")
     return errors
 
 

@@ -22,8 +22,8 @@ from syncs.spec import SyncSpec
 # Raise it whenever the same source value is written differently than before, so that old hashes mean nothing.
 ENCODER_VERSION = 1
 
-# What Salesforce answers to an update or a delete by an id that it does not hold (SOAP API guide, "StatusCode"). A bad id
-# in a lookup is answered alike; then to read the key once more does no harm.
+# What Salesforce answers to an update or a delete by an id that it does not hold (SOAP API guide, "StatusCode"). A bad
+# id in a lookup is answered alike; then to read the key once more does no harm.
 _NO_SUCH_RECORD = ("ENTITY_IS_DELETED", "INVALID_CROSS_REFERENCE_KEY")
 
 _METADATA = "sfsync_snapshot"
@@ -203,7 +203,8 @@ def _committed(plan: Plan, outcomes_file: Path, previous: Path | None, header: S
         f"CASE WHEN {confirmed} THEN 'present' WHEN outcome = 'unknown' OR lost THEN 'maybe' ELSE v_state END AS state",
         f"(CASE WHEN {confirmed} THEN 0 WHEN outcome = 'failed' THEN least(255, coalesce(v_failures, 0)::INTEGER + 1) "
         "ELSE coalesce(v_failures, 0) END)::UTINYINT AS failures",
-        f"CASE WHEN {confirmed} THEN t_row_hash WHEN outcome = 'unknown' OR lost THEN NULL ELSE {row_hash} END AS row_hash",
+        f"CASE WHEN {confirmed} THEN t_row_hash WHEN outcome IS DISTINCT FROM 'unknown' AND NOT lost "
+        f"THEN {row_hash} END AS row_hash",
         *hashes,
     ]
     touched = _touched(plan, outcomes_file)
