@@ -24,7 +24,7 @@ log = logging.getLogger("sfsync.jobs")
 def start_job(sync: Sync, *, by: str = "", full_resync: bool = False, wake: bool = True) -> Job:
     """Create a job of `sync` with everything it will need, and wake a worker once that is committed.
 
-    by: who asked, for the record. full_resync: forget what Salesforce is known to hold and send every row.
+    by: who asked, for the record. full_resync: send every row, whatever Salesforce is known to hold.
     wake: False when the caller works on the job itself. Raises JobRefused when the sync has a live job, or reaches
     for what is another organization's.
     """

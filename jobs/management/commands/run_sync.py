@@ -19,7 +19,7 @@ class Command(JobCommand):
         add_sync_arguments(parser)
         parser.add_argument("--queue", action="store_true", help="Leave it to the workers and return at once.")
         parser.add_argument(
-            "--full-resync", action="store_true", help="Forget what Salesforce is known to hold; send every row."
+            "--full-resync", action="store_true", help="Send every row, whatever Salesforce is known to hold."
         )
 
     def handle(self, *args: Any, **options: Any) -> None:
