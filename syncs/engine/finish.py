@@ -12,6 +12,7 @@ import pyarrow as pa
 
 from syncs.engine.files import TableWriter, stream
 from syncs.engine.matching import DELETED, FAILED, GONE, INSERTED, OUTCOME_SCHEMA, UNPROCESSED, UPDATED
+from syncs.engine.nul import visible_table
 from syncs.engine.plan import Plan
 from syncs.engine.rejects import ERROR_SCHEMA
 from syncs.engine.sql import literal, parquet
@@ -115,7 +116,8 @@ def _write(connection: duckdb.DuckDBPyConnection, workspace: Workspace, query: s
     with TableWriter(to, schema) as writer:
         for batch in stream(connection, query):
             workspace.check()
-            writer.add(pa.Table.from_batches([batch]).cast(schema))
+            table = pa.Table.from_batches([batch]).cast(schema)
+            writer.add(visible_table(table) if schema is ERROR_SCHEMA else table)
         writer.finish()
     return writer.rows
 

@@ -12,6 +12,7 @@ from syncs.engine import rules
 from syncs.engine.decide import DUPLICATES, EXISTING, SHARED, Decision, operation_of
 from syncs.engine.families import Line
 from syncs.engine.files import TableWriter, row_ranges, stream
+from syncs.engine.nul import visible_table
 from syncs.engine.sql import literal, parquet
 from syncs.engine.stage import Staged
 from syncs.engine.transform import MASK_BITS, bit_of
@@ -42,13 +43,13 @@ def write_errors(
     operation = operation_of(decision.spec)
     with TableWriter(to, ERROR_SCHEMA) as writer:
         if staged.malformed:
-            writer.add(_malformed(staged.malformed, operation))
+            writer.add(visible_table(_malformed(staged.malformed, operation)))
         for first, last in row_ranges(connection, f"(SELECT _row FROM {parquet(rows_file)} WHERE action = 'rejected')"):
             for batch in stream(connection, _rejected(decision, staged, rows_file, first, last)):
-                writer.add(pa.Table.from_batches([batch]).cast(ERROR_SCHEMA))
+                writer.add(visible_table(pa.Table.from_batches([batch]).cast(ERROR_SCHEMA)))
         if decision.existing:
             for batch in stream(connection, _ambiguous_dropped(rows_file)):
-                writer.add(pa.Table.from_batches([batch]).cast(ERROR_SCHEMA))
+                writer.add(visible_table(pa.Table.from_batches([batch]).cast(ERROR_SCHEMA)))
         writer.finish()
     return writer.rows
 

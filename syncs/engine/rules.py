@@ -6,11 +6,13 @@ import dataclasses
 
 from syncs.engine import values
 from syncs.engine.families import MOST_DIGITS, Line
+from syncs.engine.nul import has_nul, visible
 from syncs.engine.sql import literal, literals
 from syncs.engine.transform import canonical_name
 
 REQUIRED = "Required Field Missing"
 RESERVED = "Reserved Value #N/A"
+INVALID_CHARACTER = "Invalid Character"
 TOO_LONG = "Max Length Violation"
 PICKLIST = "Invalid Picklist Value"
 NUMBER = "Invalid Number"
@@ -55,6 +57,12 @@ def rules_of(line: Line, time_zone: str) -> list[Rule]:
         f"{name} cannot be '{values.CLEARED}': to Salesforce that text means 'clear the field'. Change the value."
     )
     rules.append(Rule(RESERVED, f"{text} = '{values.CLEARED}'", literal(reserved)))
+    place = "The constant" if line.mapping.source_column is None else f"Column '{line.mapping.source_column}'"
+    nul = (
+        f"{place} holds a NUL character (shown as {visible(chr(0))}), which Salesforce does not store, so it cannot go "
+        f"into {name}. Remove it."
+    )
+    rules.append(Rule(INVALID_CHARACTER, has_nul(text), literal(nul)))
     return [*rules, *_family_rules(line, name, time_zone)]
 
 

@@ -13,6 +13,7 @@ import pyarrow.compute as pc
 from connections.sources.base import MalformedRow, Reading
 from syncs.engine.errors import engine_errors
 from syncs.engine.files import TableWriter
+from syncs.engine.nul import visible
 from syncs.engine.workspace import Workspace
 
 
@@ -24,7 +25,8 @@ class Staged:
     i-th column of the source, `c_<i>` (text, trimmed of white space at its edges; null or empty when blank).
     padded: Parquet with the same columns, untrimmed, of the rows in which something was trimmed; None when there
     are none.
-    columns: names of the source's columns. rows: how many were staged. malformed: records that are no rows.
+    columns: names of the source's columns. rows: how many were staged. malformed: records that are no rows. NUL
+    characters in their texts are shown as a sign.
     trimmed: how many cells of a column were trimmed, by column name. hint: what may be wrong when columns are missing.
     """
 
@@ -94,8 +96,10 @@ def stage(workspace: Workspace, reading: Reading, to: Path, *, progress: Callabl
             padded.finish()
     if progress is not None:
         progress(rows)
-    counts = {column: count for column, count in zip(columns, trimmed, strict=True) if count}
-    return Staged(to, beside if has_padded else None, columns, rows, tuple(reading.malformed), counts, reading.hint)
+    counts = {visible(column): count for column, count in zip(columns, trimmed, strict=True) if count}
+    malformed = tuple(MalformedRow(row.row, visible(row.text), visible(row.reason)) for row in reading.malformed)
+    shown = tuple(map(visible, columns))
+    return Staged(to, beside if has_padded else None, shown, rows, malformed, counts, visible(reading.hint))
 
 
 def _schema(columns: int) -> pa.Schema:

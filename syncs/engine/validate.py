@@ -11,6 +11,7 @@ import duckdb
 from connections.salesforce.describe import Field, ObjectDescribe
 from syncs.engine import values
 from syncs.engine.families import Line, family_of
+from syncs.engine.nul import visible
 from syncs.engine.rules import rules_of
 from syncs.engine.sql import literal
 from syncs.engine.transform import canonical_name
@@ -44,7 +45,9 @@ def problems(spec: SyncSpec, describe: ObjectDescribe, columns: Sequence[str], h
     describe: of the sync's object. columns: names of the source's columns. hint: what may be wrong with the source
     when columns are missing, such as another delimiter.
     """
-    return [
+    # As the columns of the staged table are called.
+    columns, hint = tuple(map(visible, columns)), visible(hint)
+    found = [
         *_object_problems(spec, describe),
         *_mapping_problems(spec, describe, columns, hint),
         *_required_problems(spec, describe),
@@ -52,6 +55,7 @@ def problems(spec: SyncSpec, describe: ObjectDescribe, columns: Sequence[str], h
         *_combination_problems(spec),
         *_value_problems(spec, describe),
     ]
+    return [Problem(*map(visible, dataclasses.astuple(problem))) for problem in found]
 
 
 def _object_problems(spec: SyncSpec, describe: ObjectDescribe) -> Iterator[Problem]:

@@ -7,6 +7,7 @@ and an `encoded` expression over it (what is sent; NULL when the field cannot ho
 from __future__ import annotations
 
 from syncs.engine.families import MOST_DIGITS, Family, Line
+from syncs.engine.nul import has_nul
 from syncs.engine.sql import literal, literals
 
 # In a Bulk API CSV this text sets a field to null (Bulk API 2.0 guide, "Valid CSV Record Rows").
@@ -71,6 +72,7 @@ def encoded(line: Line, value: str) -> str:
     conditions = []
     if line.family in ("text", "email", "picklist", "multipicklist"):
         conditions.append(f"{value} <> '{CLEARED}'")
+        conditions.append(f"NOT {has_nul(value)}")
         if line.field.length:
             conditions.append(fits(value, line.field.length))
     if restricted(line):
