@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import logging
 
-from django.db import IntegrityError, transaction
+from django.db import transaction
 from django.db.models import F
 from django.db.models.functions import Now
 
@@ -20,7 +20,6 @@ from connections.declare import SettingsError
 from connections.salesforce.errors import MisconfiguredError, PermanentError, TransientError
 from connections.salesforce.session import counting
 from connections.secrets import SecretsUnreadable
-from connections.sessions import salesforce_session
 from connections.sources.base import MisconfiguredSourceError, PermanentSourceError, TransientSourceError
 from jobs import files, retry
 from jobs.errors import Misconfigured, NotYet
@@ -29,6 +28,7 @@ from jobs.leases import Lease, LeaseLost, hold
 from jobs.load import wake_when_loaded
 from jobs.models import Job, Status
 from jobs.planning import Planner
+from jobs.slot import take_slot
 from jobs.states import StatusChanged, move, note
 from syncs.engine.errors import MisconfiguredEngineError, PermanentEngineError, TransientEngineError
 
@@ -106,7 +106,7 @@ def _go_on(job: Job, lease: Lease) -> float | None:
             return 0.0  # it stays due, so that an approval that comes this very moment is not overlooked
         move(job, Status.LOADING, token=lease.token, reason="", planned_at=Now())
     if job.status == Status.LOADING:
-        if job.load_slot is None and not _take_slot(job, lease):
+        if job.load_slot is None and not take_slot(job, lease):
             return 2.0
         if job.unfinished_batches().exists():
             return LOOK_ANYWAY
@@ -116,30 +116,6 @@ def _go_on(job: Job, lease: Lease) -> float | None:
     if job.status in (Status.FINISHING, Status.CANCELLING):
         finish(job, lease)
     return None
-
-
-def _take_slot(job: Job, lease: Lease) -> bool:
-    """Become the one job that loads this object of this Salesforce org; False when another one is."""
-    org_id = salesforce_session(job.destination).identity.org_id
-    if org_id != job.salesforce_org_id:
-        # Nothing was sent: the plan was made for another Salesforce org and is void.
-        raise Misconfigured(
-            f"The connection '{job.destination}' now leads to the Salesforce org {org_id}, but the plan was made for "
-            f"{job.salesforce_org_id}. Nothing was sent. Start the sync again to plan anew."
-        )
-    slot = f"{org_id}:{job.spec['object'].lower()}"
-    try:
-        with transaction.atomic():
-            lease.save(load_slot=slot)
-    except IntegrityError:
-        other = Job.all_objects.filter(load_slot=slot, organization_id=job.organization_id).first()
-        # Another organization may load it, too; which one is nobody's business here.
-        what = f"{other} to end" if other else "its turn"
-        lease.save(reason=f"Waits for {what}: one job at a time loads {job.spec['object']} of a Salesforce org.")
-        return False
-    # From now on workers take its batches.
-    job.load_slot = slot
-    return True
 
 
 def _after_failure(job: Job, lease: Lease, error: Exception) -> float | None:
