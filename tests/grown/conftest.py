@@ -7,6 +7,7 @@ import subprocess
 import tempfile
 import time
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 import redis
@@ -78,5 +79,5 @@ def pytest_collection_modifyitems(items) -> None:
     if os.environ.get("SFSYNC_TESTS_ON") != "postgres":
         skip = pytest.mark.skip(reason="runs on PostgreSQL: SFSYNC_TESTS_ON=postgres, as `make test` does")
         for item in items:
-            if "tests/grown" in item.nodeid:
+            if item.path.parent == Path(__file__).parent:
                 item.add_marker(skip)
