@@ -1,6 +1,5 @@
 """Loaded by pytest before Django: the environment that the tests run in."""
 
-import atexit
 import os
 import shutil
 import tempfile
@@ -14,7 +13,6 @@ from psycopg.conninfo import conninfo_to_dict
 TEST_POSTGRES = "host=127.0.0.1 port=5432 user=postgres dbname=postgres"
 
 _folder = Path(tempfile.mkdtemp(prefix="sfsync-tests-"))
-atexit.register(shutil.rmtree, _folder, ignore_errors=True)
 
 os.environ["SFSYNC_ENV_FILE"] = str(_folder / "none")
 os.environ["SFSYNC_DATA"] = str(_folder)
@@ -29,3 +27,8 @@ if os.environ.get("SFSYNC_TESTS_ON") == "postgres":
     _login = f"{_server.get('user', 'postgres')}:{_server.get('password', '')}".rstrip(":")
     _place = f"{_server.get('host', '127.0.0.1')}:{_server.get('port', 5432)}"
     os.environ["SFSYNC_DATABASE_URL"] = f"postgres://{_login}@{_place}/sfsync_{uuid.uuid4().hex[:8]}"
+
+
+def pytest_unconfigure() -> None:
+    """Called by pytest at its end, in parallel workers too, which run no exit handlers."""
+    shutil.rmtree(_folder, ignore_errors=True)
