@@ -9,11 +9,13 @@ from __future__ import annotations
 import contextlib
 from collections.abc import Iterator
 from contextvars import ContextVar
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, ClassVar, TypeVar
 
 from django.db import models
+from django.http import HttpResponseBase, StreamingHttpResponse
 
-from orgs.models import Organization
+if TYPE_CHECKING:
+    from orgs.models import Organization
 
 M = TypeVar("M", bound=models.Model)
 
@@ -42,10 +44,29 @@ def organization_scope(organization: Organization) -> Iterator[Organization]:
         _current.reset(reset)
 
 
-def is_reachable(row: TenantModel) -> bool:
-    """Whether `row` may be touched: within a scope only what is of its organization, outside of any scope all."""
-    organization = _current.get()
-    return organization is None or organization.pk == row.organization_id
+def scoped_to_the_end(response: HttpResponseBase, organization: Organization) -> HttpResponseBase:
+    """The response, made to see `organization` when it is sent: pages are rendered now, streams keep the scope."""
+    if isinstance(response, StreamingHttpResponse):
+        response.streaming_content = _scoped(iter(response.streaming_content), organization)  # type: ignore[arg-type]  # we serve by WSGI
+    elif hasattr(response, "render") and not getattr(response, "is_rendered", True):
+        with organization_scope(organization):
+            response.render()
+    return response
+
+
+def _scoped(parts: Iterator[bytes], organization: Organization) -> Iterator[bytes]:
+    """The parts of a stream. The server takes them one by one, long after the view has returned."""
+    try:
+        while True:
+            with organization_scope(organization):
+                part = next(parts, None)
+            if part is None:
+                return
+            yield part
+    finally:
+        close = getattr(parts, "close", None)
+        if close is not None:
+            close()
 
 
 class TenantManager(models.Manager[M]):
@@ -58,7 +79,11 @@ class TenantManager(models.Manager[M]):
 class TenantModel(models.Model):
     """A row that belongs to one organization."""
 
-    organization = models.ForeignKey(Organization, on_delete=models.PROTECT, related_name="+")
+    # Whose grants say who may touch a row of this model: "" its own, "sync" those of its sync (any path of foreign
+    # keys), None nobody's, which leaves it to the organization's owners and admins. See orgs/access.py.
+    access_path: ClassVar[str | None] = None
+
+    organization = models.ForeignKey("orgs.Organization", on_delete=models.PROTECT, related_name="+")
 
     all_objects: models.Manager[Any] = models.Manager()
     objects: TenantManager[Any] = TenantManager()
