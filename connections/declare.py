@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any, TypeVar
 
 S = TypeVar("S")
@@ -13,13 +13,22 @@ class SettingsError(ValueError):
     """A connection's settings cannot be used; the message names the setting, the value and the way out."""
 
 
-def setting(label: str, *, help: str = "", secret: bool = False, default: Any = dataclasses.MISSING) -> Any:
+def setting(
+    label: str,
+    *,
+    help: str = "",
+    secret: bool = False,
+    address: bool = False,
+    choices: Sequence[tuple[str, str]] = (),
+    default: Any = dataclasses.MISSING,
+) -> Any:
     """One setting of a kind, as a dataclass field.
 
-    `secret` settings are stored encrypted, are never shown again and never logged. A setting without a
-    `default` is required.
+    `secret` settings are stored encrypted, are never shown again and never logged. `address` settings say where the
+    secrets are sent: who changes one has to enter the secrets again. `choices` are (value, label) pairs for forms. A
+    setting without a `default` is required.
     """
-    metadata = {"label": label, "help": help, "secret": secret}
+    metadata = {"label": label, "help": help, "secret": secret, "address": address, "choices": tuple(choices)}
     # `repr=False` keeps a secret out of every log line and traceback that prints the settings.
     return dataclasses.field(default=default, metadata=metadata, repr=not secret)
 
@@ -27,6 +36,17 @@ def setting(label: str, *, help: str = "", secret: bool = False, default: Any = 
 def secret_names(settings_class: type) -> set[str]:
     """The names of the settings of `settings_class` that are secret."""
     return {field.name for field in dataclasses.fields(settings_class) if field.metadata.get("secret")}
+
+
+def address_names(settings_class: type) -> set[str]:
+    """The names of the settings of `settings_class` that say where the secrets are sent."""
+    return {field.name for field in dataclasses.fields(settings_class) if field.metadata.get("address")}
+
+
+def defaults(settings_class: type) -> dict[str, Any]:
+    """The values that stand for settings that are not given."""
+    fields = dataclasses.fields(settings_class)
+    return {field.name: field.default for field in fields if field.default is not dataclasses.MISSING}
 
 
 def build(settings_class: type[S], values: Mapping[str, Any]) -> S:

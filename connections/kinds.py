@@ -39,13 +39,22 @@ KINDS: dict[str, tuple[str, str, str]] = {
     ),
 }
 
+# What each kind is, for whoever has to choose one.
+ABOUT: dict[str, str] = {
+    SALESFORCE: "A Salesforce org, production or sandbox. Syncs write to it.",
+    "delimited_file": "CSV, TSV and similar files that are uploaded here or copied into the organization's folder. "
+    "Syncs read from them.",
+    "postgres": "A PostgreSQL database. Syncs read from its tables and queries, and never write to it.",
+}
+
 
 def choices() -> list[tuple[str, str]]:
     """Each kind and its label, for forms."""
     return [(kind, label) for kind, (label, _, _) in KINDS.items()]
 
 
-def _settings_class(kind: str) -> type:
+def settings_class(kind: str) -> type:
+    """The dataclass that declares the settings of `kind`. Raises SettingsError for a kind that does not exist."""
     if kind not in KINDS:
         raise SettingsError(f"There is no connection kind '{kind}'. Kinds: {', '.join(KINDS)}.")
     found: type = import_string(KINDS[kind][1])
@@ -54,12 +63,22 @@ def _settings_class(kind: str) -> type:
 
 def build_settings(kind: str, values: dict[str, Any]) -> Any:
     """The settings of `kind` made from plain values. Raises SettingsError with the reason."""
-    return declare.build(_settings_class(kind), values)
+    return declare.build(settings_class(kind), values)
 
 
 def secret_names(kind: str) -> set[str]:
     """The names of the settings of `kind` that are secret."""
-    return declare.secret_names(_settings_class(kind))
+    return declare.secret_names(settings_class(kind))
+
+
+def address_names(kind: str) -> set[str]:
+    """The names of the settings of `kind` that say where its secrets are sent."""
+    return declare.address_names(settings_class(kind))
+
+
+def defaults(kind: str) -> dict[str, Any]:
+    """The values that stand for settings of `kind` that are not given."""
+    return declare.defaults(settings_class(kind))
 
 
 def files_folder(organization: Organization) -> Path:
@@ -82,12 +101,18 @@ def open_source(connection: Connection) -> Source:
     return source
 
 
-def open_salesforce(connection: Connection) -> SalesforceSession:
-    """A session with the Salesforce org of a connection; it logs in on its first call."""
+def open_salesforce(connection: Connection, timeout: tuple[float, float] | None = None) -> SalesforceSession:
+    """A session with the Salesforce org of a connection; it logs in on its first call.
+
+    timeout: seconds to connect, and to wait for the next byte; None for those that suit large loads.
+    """
     if not connection.is_salesforce:
         raise SettingsError(f"The connection '{connection.name}' is no Salesforce org.")
     from connections.salesforce.session import SalesforceSession
+    from connections.salesforce.wire import DEFAULT_TIMEOUT
 
     return SalesforceSession(
-        build_settings(connection.kind, connection.all_settings()), address_policy=address_policy()
+        build_settings(connection.kind, connection.all_settings()),
+        address_policy=address_policy(),
+        timeout=timeout or DEFAULT_TIMEOUT,
     )

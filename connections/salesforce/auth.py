@@ -12,6 +12,7 @@ from urllib.parse import SplitResult, urlsplit
 import requests
 
 from connections.declare import SettingsError, setting
+from connections.redact import redacted
 from connections.salesforce.errors import LimitReached, LoginRefused, MisconfiguredError, SalesforceError, request_error
 from connections.salesforce.ids import id18
 from connections.salesforce.wire import DEFAULT_TIMEOUT, network_error
@@ -30,6 +31,7 @@ class SalesforceSettings:
     auth_url: str = setting(
         "Auth URL",
         help="Host or full token URL: login.salesforce.com, test.salesforce.com (sandboxes) or your My Domain host.",
+        address=True,
     )
     client_id: str = setting("Client id", help="Consumer key of the connected app or external client app.")
     client_secret: str = setting("Client secret", help="Consumer secret of the app.", secret=True)
@@ -40,13 +42,15 @@ class SalesforceSettings:
     )
     flow: str = setting(
         "Login flow",
-        help="'password' or 'client_credentials' (recommended; needs a My Domain host).",
+        help="Client credentials are recommended; they need a My Domain host.",
+        choices=[("password", "Username and password"), ("client_credentials", "Client credentials")],
         default="password",
     )
     api_version: str = setting("API version", help="For example 62.0.", default="62.0")
     ca_file: str = setting(
         "CA file",
         help="PEM file with certificates to trust besides the public ones, for example of a proxy.",
+        address=True,
         default="",
     )
 
@@ -91,24 +95,31 @@ def host_and_port(url: str) -> tuple[str, int]:
     return parts.hostname or "", parts.port or _DEFAULT_PORTS[parts.scheme]
 
 
-def login(settings: SalesforceSettings, http: requests.Session, policy: AddressPolicy) -> Token:
+def login(
+    settings: SalesforceSettings,
+    http: requests.Session,
+    policy: AddressPolicy,
+    timeout: tuple[float, float] = DEFAULT_TIMEOUT,
+) -> Token:
     """Log in, by one HTTP call.
 
     policy: is asked with (host, port) before the call, and with those of the instance that Salesforce names; it
-    raises to forbid. Raises LoginRefused when Salesforce says no, TransientError when it could not be asked.
+    raises to forbid. timeout: seconds to connect, and to wait for the next byte. Raises LoginRefused when Salesforce
+    says no, TransientError when it could not be asked.
     """
     url = token_url(settings.auth_url)
     host, port = host_and_port(url)
     policy(host, port)
     try:
-        answer = http.post(url, data=_form(settings), timeout=DEFAULT_TIMEOUT, allow_redirects=False)
+        answer = http.post(url, data=_form(settings), timeout=timeout, allow_redirects=False)
     except requests.RequestException as error:
         # `from None`: the request inside the exception holds the password.
         raise network_error(error, f"the login at {host}", changes=False) from None
     body = _json(answer)
+    secrets = (settings.client_secret, settings.password, settings.security_token)
     if answer.status_code != 200:
-        raise _refusal(settings, host, answer, body)
-    token = _token(body, host)
+        raise _refusal(settings, host, answer, redacted(body, secrets))
+    token = _token(body, host, secrets)
     policy(*host_and_port(token.instance_url))
     return token
 
@@ -128,7 +139,7 @@ def _json(answer: requests.Response) -> Any:
         return answer.text[:500]
 
 
-def _token(body: Any, host: str) -> Token:
+def _token(body: Any, host: str, secrets: tuple[str, ...]) -> Token:
     if not isinstance(body, dict) or not all(
         isinstance(body.get(key), str) for key in ("access_token", "instance_url", "id")
     ):
@@ -138,7 +149,9 @@ def _token(body: Any, host: str) -> Token:
         _split(body["instance_url"], "instance URL", body["instance_url"])
         org_id, user_id = (id18(part) for part in urlsplit(body["id"]).path.rstrip("/").split("/")[-2:])
     except ValueError as error:
-        raise MisconfiguredError(f"{host} did not answer the login as Salesforce does: {error}") from None
+        raise MisconfiguredError(
+            f"{host} did not answer the login as Salesforce does: {redacted(str(error), secrets)}"
+        ) from None
     return Token(body["access_token"], f"{instance.scheme}://{instance.netloc}", org_id, user_id)
 
 
@@ -190,7 +203,10 @@ def _refusal(settings: SalesforceSettings, host: str, answer: requests.Response,
         advice = "Check the auth URL, the app and the user."
     what = f"{code}: {said}" if code and said else code or f"HTTP status {answer.status_code}"
     return LoginRefused(
-        f"Salesforce refused the login at {host} ({what}). {advice}", code=code, http_status=answer.status_code
+        f"Salesforce refused the login at {host} ({what}).",
+        advice=advice,
+        code=code,
+        http_status=answer.status_code,
     )
 
 

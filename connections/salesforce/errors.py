@@ -29,15 +29,24 @@ class SalesforceError(Exception):
     """Root of the tree.
 
     message: what happened, in words for a Salesforce administrator.
+    advice: what to do about it; the error as text is both together.
     code: Salesforce's error code, or "" when the failure was below Salesforce (network, TLS).
     http_status: status of the answer, or None when there was none.
     effect_unknown: the request may have had its effect.
     """
 
     def __init__(
-        self, message: str, *, code: str = "", http_status: int | None = None, effect_unknown: bool = False
+        self,
+        message: str,
+        *,
+        advice: str = "",
+        code: str = "",
+        http_status: int | None = None,
+        effect_unknown: bool = False,
     ) -> None:
-        super().__init__(message)
+        super().__init__(f"{message} {advice}" if advice else message)
+        self.what_happened = message
+        self.advice = advice
         self.code = code
         self.http_status = http_status
         self.effect_unknown = effect_unknown
@@ -51,11 +60,12 @@ class TransientError(SalesforceError):
         message: str,
         *,
         retry_after: float | None = None,
+        advice: str = "",
         code: str = "",
         http_status: int | None = None,
         effect_unknown: bool = False,
     ) -> None:
-        super().__init__(message, code=code, http_status=http_status, effect_unknown=effect_unknown)
+        super().__init__(message, advice=advice, code=code, http_status=http_status, effect_unknown=effect_unknown)
         self.retry_after = retry_after
 
 
@@ -142,14 +152,13 @@ def request_error(
     kind = _request_class(status, code, about_job)
     parts = [f"Salesforce answered {status}{f' {code}' if code else ''} to {doing}"]
     message = ": ".join([*parts, text] if text else parts).rstrip(".") + "."
-    if code in _ADVICE_BY_CODE:
-        message += " " + _ADVICE_BY_CODE[code]
+    advice = _ADVICE_BY_CODE.get(code, "")
     if issubclass(kind, TransientError):
         # A server that broke down in the middle may have done the work before; one that said "too many" has not.
         unknown = changes and status >= 500
         wait = _retry_after(headers)
-        return kind(message, retry_after=wait, code=code, http_status=status, effect_unknown=unknown)
-    return kind(message, code=code, http_status=status)
+        return kind(message, retry_after=wait, advice=advice, code=code, http_status=status, effect_unknown=unknown)
+    return kind(message, advice=advice, code=code, http_status=status)
 
 
 def _request_class(status: int, code: str, about_job: bool) -> type[SalesforceError]:

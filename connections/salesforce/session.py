@@ -16,6 +16,7 @@ from urllib.parse import urlsplit
 import requests
 from simple_salesforce.api import Salesforce
 
+from connections.redact import redacted
 from connections.salesforce.auth import AddressPolicy, SalesforceSettings, Token, login
 from connections.salesforce.errors import TransientError, request_error
 from connections.salesforce.wire import DEFAULT_TIMEOUT, is_network_error, network_error, new_http
@@ -176,7 +177,7 @@ class SalesforceSession:
         if 200 <= answer.status_code < 300:
             return answer
         with answer:
-            body = _body(answer, doing)
+            body = redacted(_body(answer, doing), [token.access_token])
         raise request_error(
             answer.status_code,
             body,
@@ -238,7 +239,7 @@ class SalesforceSession:
             if self._token is stale:
                 self._count_call()
                 self._token = None
-                self._token = login(self._settings, self._http, self._policy)
+                self._token = login(self._settings, self._http, self._policy, self._timeout)
             if self._token is None:
                 raise TransientError("Another thread's login at Salesforce failed a moment ago.")
             return self._token

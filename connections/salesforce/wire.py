@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import ssl
 from http.cookiejar import DefaultCookiePolicy
 from typing import Any
@@ -67,11 +68,14 @@ def new_http(ca_file: str = "") -> requests.Session:
 def _trusting(ca_file: str) -> ssl.SSLContext:
     context = ssl.create_default_context()
     try:
+        if not os.path.isfile(ca_file):
+            raise FileNotFoundError
         context.load_verify_locations(cafile=ca_file)
-    except (OSError, ssl.SSLError) as error:
-        reason = error.strerror or "it holds no PEM certificate"
+    except (OSError, ssl.SSLError):
+        # The same whatever it is: who may set the path must not learn from it which files there are.
         raise MisconfiguredError(
-            f"The CA file '{ca_file}' cannot be used: {reason}. Correct the setting 'ca_file'."
+            f"The CA file '{ca_file}' cannot be used: it is no file with PEM certificates that sfsync may read. "
+            "Correct the setting 'ca_file'."
         ) from None
     return context
 

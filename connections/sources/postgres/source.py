@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import os
 import re
 import time
 from collections.abc import Callable, Iterator
@@ -59,16 +60,24 @@ GROUP BY 1, 2 ORDER BY 1, 2
 class Settings:
     """How to reach one PostgreSQL database."""
 
-    host: str = setting("Host")
+    host: str = setting("Host", address=True)
     database: str = setting("Database")
     user: str = setting("User", help="Best one that may only read.")
     password: str = setting("Password", secret=True, default="")
-    port: int = setting("Port", default=5432)
-    sslmode: str = setting("SSL mode", help="disable, prefer, require, verify-full, ...", default="prefer")
+    port: int = setting("Port", address=True, default=5432)
+    sslmode: str = setting(
+        "SSL mode",
+        help="How the connection is encrypted, and whose certificate is trusted.",
+        choices=[(mode, mode) for mode in _SSL_MODES],
+        address=True,
+        default="prefer",
+    )
     time_limit: int = setting("Time limit", help="Seconds that one query may take.", default=600)
 
     def __post_init__(self) -> None:
-        if not self.host.strip() or any(character in self.host for character in ", '\\"):
+        odd = any(character in self.host for character in ", '\\")
+        # A host that begins like this is a socket of this server.
+        if not self.host.strip() or odd or self.host.startswith(("/", "@")):
             raise SettingsError(f"The host '{self.host}' is not one host name or address.")
         if not 1 <= self.port <= 65535:
             raise SettingsError(f"The port {self.port} is not between 1 and 65535.")
@@ -142,7 +151,9 @@ class PostgresSource(Source):
                 port=settings.port,
                 dbname=settings.database,
                 user=settings.user,
-                password=settings.password or None,
+                # Blank is blank: what this server's own user has in its environment or files is nobody else's.
+                password=settings.password,
+                passfile=os.devnull,
                 sslmode=settings.sslmode,
                 client_encoding="UTF8",
                 application_name="sfsync",
