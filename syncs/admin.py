@@ -1,24 +1,376 @@
-from django.contrib import admin
+"""Syncs in the admin: what goes where, which field gets what, what keeps it from running, and its start."""
 
-from syncs.models import FieldMapping, Sync
+from __future__ import annotations
+
+from typing import Any
+
+from django.contrib import admin, messages
+from django.db import transaction
+from django.db.models import Exists, OuterRef, QuerySet, Subquery
+from django.http import HttpRequest, HttpResponse
+from django.shortcuts import redirect
+from django.template.defaultfilters import pluralize
+from django.template.response import TemplateResponse
+from django.urls import URLPattern, path, reverse
+from django.utils.html import format_html, format_html_join
+from django.views.decorators.http import require_POST
+
+from connections.models import Connection
+from connections.sources.base import Selection
+from jobs.errors import JobRefused
+from jobs.models import LIVE, Job, Status
+from jobs.remove import delete_sync
+from jobs.start import start_job
+from jobs.templatetags.dashboard import badge
+from orgs import access, audit
+from orgs.access import Denied
+from orgs.grants_admin import GrantInline
+from orgs.models import Permission
+from orgs.tenant_admin import ScopedFilter, TenantAdmin, TenantInline, actor_of
+from syncs.forms import SELECTIONS, MappingForm, MappingFormSet, QuietFormSet, ScheduleForm, SyncForm
+from syncs.models import FieldMapping, Schedule, Sync
+from syncs.offers import Offers
+from syncs.problems import problems_of
+
+CHANGE = "admin:syncs_sync_change"
+_JOBS_SHOWN = 10
+_BLANK_LINES = 3
+_FILES = "delimited_file"
+_AGAIN = ("_refresh", "_renew")  # buttons that show the form again: with what is chosen, and asked anew
 
 
-class FieldMappingInline(admin.TabularInline):
+class QuietInline(TenantInline):
+    """Rows that are shown again unchecked while the form is only refreshed."""
+
+    def get_formset(self, request: HttpRequest, obj: Any = None, **kwargs: Any) -> Any:
+        quiet = _is_refresh(request)
+        members = {"quiet": quiet, "offers": offers_of(request, obj)}
+        kwargs["form"] = type(self.form.__name__, (self.form,), members)
+        formset: Any = super().get_formset(request, obj, **kwargs)
+        formset.quiet = quiet
+        return formset
+
+
+class FieldMappingInline(QuietInline):
     model = FieldMapping
-    exclude = ["organization"]
-    extra = 0
+    form = MappingForm
+    formset = MappingFormSet
+    fields = ["position", "source_column", "constant", "target", "when_blank", "too_precise"]
+    ordering = ["position", "pk"]
+    verbose_name_plural = "Mapping: which field gets what"
+
+    def get_extra(self, request: HttpRequest, obj: Any = None, **kwargs: Any) -> int:
+        return _BLANK_LINES
+
+
+class ScheduleInline(QuietInline):
+    model = Schedule
+    form = ScheduleForm
+    formset = QuietFormSet
+    fields = ["enabled", "every_minutes", "cron", "time_zone", "next_start_at", "last_skip"]
+    readonly_fields = ["next_start_at", "last_skip"]
+    verbose_name_plural = "Schedule: every so many minutes, or by a cron line"
+
+    # A schedule starts the sync: whoever sets it may do that by hand too.
+
+    def has_add_permission(self, request: HttpRequest, obj: Any = None) -> bool:
+        may_start = obj is None or access.may(actor_of(request), Permission.EXECUTE, obj)
+        return may_start and super().has_add_permission(request, obj)
+
+    has_change_permission = has_delete_permission = has_add_permission
+
+    def get_extra(self, request: HttpRequest, obj: Any = None, **kwargs: Any) -> int:
+        return 1 if self.has_add_permission(request, obj) else 0
 
 
 @admin.register(Sync)
-class SyncAdmin(admin.ModelAdmin):
-    list_display = ["name", "organization", "object", "mode", "source", "destination"]
-    list_filter = ["organization", "mode"]
-    search_fields = ["name", "object"]
-    inlines = [FieldMappingInline]
+class SyncAdmin(TenantAdmin):
+    list_display = ["name", "object", "way", "short_mode", "next_start", "last_job", "verbs"]
+    list_filter = ["mode", "paused", ("source", ScopedFilter), ("destination", ScopedFilter)]
+    list_select_related = ["source", "destination", "schedule"]
+    search_fields = ["name", "description", "object"]
+    inlines = [FieldMappingInline, ScheduleInline, GrantInline]
+    radio_fields = {"mode": admin.VERTICAL, "compare": admin.VERTICAL}
+    change_form_template = "syncs/change_form.html"
+    delete_confirmation_template = "syncs/delete_confirmation.html"
+    made_for_a_team = True
 
-    def save_formset(self, request, form, formset, change):
-        for line in formset.save(commit=False):
-            line.organization = form.instance.organization
-            line.save()
-        for line in formset.deleted_objects:
-            line.delete()
+    class Media:
+        css = {"all": ["syncs/syncs.css"]}
+        js = ["syncs/form.js"]
+
+    # --- the list ---
+
+    def get_queryset(self, request: HttpRequest) -> QuerySet[Any]:
+        actor = actor_of(request)
+        newest = Job.all_objects.filter(sync=OuterRef("pk")).order_by("-pk")
+        mine = Sync.all_objects.filter(pk=OuterRef("pk"))
+        return (
+            super()
+            .get_queryset(request)
+            .annotate(
+                last_job_id=Subquery(newest.values("pk")[:1]),
+                last_status=Subquery(newest.values("status")[:1]),
+                may_execute=Exists(access.visible(actor, mine, Permission.EXECUTE)),
+                may_write=Exists(access.visible(actor, mine, Permission.WRITE)),
+            )
+        )
+
+    @admin.display(description="Source and destination", ordering="source__name")
+    def way(self, sync: Sync) -> str:
+        return f"{sync.source} \N{RIGHTWARDS ARROW} {sync.destination}"
+
+    @admin.display(description="Mode", ordering="mode")
+    def short_mode(self, sync: Sync) -> str:
+        return str(sync.get_mode_display()).partition(":")[0]
+
+    @admin.display(description="Next start", ordering="schedule__next_start_at", empty_value="by hand")
+    def next_start(self, sync: Sync) -> str | None:
+        if sync.paused:
+            return "paused"
+        planned = getattr(sync, "schedule", None)
+        if planned is None or not planned.enabled or planned.next_start_at is None:
+            return None
+        return f"{planned.next_start_at:%Y-%m-%d %H:%M} UTC"
+
+    @admin.display(description="Last job", empty_value="none yet")
+    def last_job(self, sync: Any) -> str | None:
+        if sync.last_job_id is None:
+            return None
+        url = reverse("admin:jobs_job_change", args=[sync.last_job_id])
+        shown = Status(sync.last_status)
+        return format_html('<a class="badge {}" href="{}">{}</a>', badge(shown), url, shown.label)
+
+    @admin.display(description="", empty_value="")
+    def verbs(self, sync: Any) -> str:
+        """Buttons of the list's own form, which carries the CSRF token."""
+        button = '<button class="verb" type="submit" formmethod="post" formaction="{}">{}</button> '
+        shown = []
+        if sync.may_execute and not sync.paused:
+            shown.append((reverse("admin:syncs_sync_start", args=[sync.pk]), "Run now"))
+        if sync.may_write:
+            verb, words = ("go_on", "Go on") if sync.paused else ("pause", "Pause")
+            shown.append((reverse(f"admin:syncs_sync_{verb}", args=[sync.pk]), words))
+        return format_html_join("", button, shown)
+
+    # --- the form ---
+
+    def changeform_view(
+        self, request: HttpRequest, object_id: str | None = None, form_url: str = "", extra_context: Any = None
+    ) -> Any:
+        if request.method == "POST":
+            # Django saves within a transaction, and within one no connection is asked for anything.
+            offers = offers_of(request, self.get_object(request, object_id) if object_id else None)
+            _ = offers.tables, offers.columns, offers.objects, offers.describe
+        return super().changeform_view(request, object_id, form_url, extra_context)
+
+    def get_form(self, request: HttpRequest, obj: Any = None, change: bool = False, **kwargs: Any) -> Any:
+        members = {"offers": offers_of(request, obj), "actor": actor_of(request), "quiet": _is_refresh(request)}
+        names = [name for _, options in self.get_fieldsets(request, obj) for name in options["fields"]]
+        fields = [name for name in names if name != "for_team"]
+        form = type("SyncForm", (SyncForm,), members)
+        return super().get_form(request, obj, change, **{**kwargs, "form": form, "fields": fields})
+
+    def get_fieldsets(self, request: HttpRequest, obj: Any = None) -> Any:
+        top = ["name", "description", "paused"] if obj else ["name", "description", "for_team", "paused"]
+        source = _chosen(request, obj, "source") or (obj.source if obj else None)
+        selection = ["source_path"] if source and source.kind == _FILES else ["source_table", "source_query"]
+        return [
+            (None, {"fields": top}),
+            ("From", {"fields": ["source", *selection]}),
+            ("To", {"fields": ["destination", "object", "key_field"]}),
+            ("How", {"fields": ["mode", "compare", "time_zone"]}),
+            (
+                "Guards against too many deletes",
+                {
+                    "fields": ["guard_rows", "guard_percent"],
+                    "description": "They matter for the mode mirror. A job that hits one shows its plan and waits.",
+                },
+            ),
+            (
+                "Batches",
+                {
+                    "classes": ["collapse"],
+                    "fields": ["batch_rows", "batch_bytes"],
+                    "description": "Most rows and bytes of CSV in one Salesforce job. The defaults suit nearly all.",
+                },
+            ),
+        ]
+
+    def add_view(self, request: HttpRequest, form_url: str = "", extra_context: Any = None) -> HttpResponse:
+        """The first page of adding is the choice of the two connections."""
+        chosen = [_chosen(request, None, name) for name in ("source", "destination")]
+        if request.method == "GET" and self.has_add_permission(request) and None in chosen:
+            rows = access.visible(actor_of(request), Connection.all_objects.defer("secrets"), Permission.EXECUTE)
+            context = {
+                **self.admin_site.each_context(request),
+                "title": "Add sync: choose its connections",
+                "opts": self.opts,
+                "sources": [each for each in rows if not each.is_salesforce],
+                "destinations": [each for each in rows if each.is_salesforce],
+            }
+            return TemplateResponse(request, "syncs/choose_connections.html", context)
+        if _is_refresh(request):
+            _propose(request, offers_of(request, None))
+        return super().add_view(request, form_url, extra_context)
+
+    def render_change_form(self, request: HttpRequest, context: Any, *args: Any, **kwargs: Any) -> HttpResponse:
+        obj = kwargs.get("obj")
+        offers = offers_of(request, obj)
+        may_change = self.has_change_permission(request, obj) if obj else self.has_add_permission(request)
+        context["may_refresh"] = may_change
+        if obj is not None:
+            actor = actor_of(request)
+            context["may_execute"] = access.may(actor, Permission.EXECUTE, obj)
+            context["may_write"] = may_change
+            context["jobs"] = Job.all_objects.filter(sync=obj).order_by("-pk")[:_JOBS_SHOWN]
+            context["problems"] = problems_of(obj, offers) if may_change and request.method == "GET" else []
+        if may_change:
+            # The form has asked by now, or does so here; the reasons stand above it.
+            _ = offers.tables, offers.objects, offers.columns, offers.describe
+            context["trouble"] = offers.trouble
+        return super().render_change_form(request, context, *args, **kwargs)
+
+    def response_add(self, request: HttpRequest, obj: Any, post_url_continue: Any = None) -> HttpResponse:
+        return self._told(request, obj) or super().response_add(request, obj, post_url_continue)
+
+    def response_change(self, request: HttpRequest, obj: Any) -> HttpResponse:
+        return self._told(request, obj) or super().response_change(request, obj)
+
+    def _told(self, request: HttpRequest, obj: Sync) -> HttpResponse | None:
+        """To the sync's page, which lists what keeps it from running; None when nothing does."""
+        if not self.has_view_permission(request, obj):
+            return None
+        # What was saved is what was entered, and that was asked about before the transaction began.
+        found = problems_of(obj, offers_of(request, obj))
+        if not found:
+            return None
+        number = "1 problem" if len(found) == 1 else f"{len(found)} problems"
+        messages.warning(request, f"The sync '{obj}' was saved, but it cannot run yet: {number}, listed below.")
+        return redirect(CHANGE, obj.pk)
+
+    # --- verbs ---
+
+    def get_urls(self) -> list[URLPattern]:
+        views = [("start", self.start_view), ("pause", self.pause_view), ("go_on", self.go_on_view)]
+        site = self.admin_site
+        return [
+            *[
+                path(f"<path:object_id>/{name}/", site.admin_view(require_POST(view)), name=f"syncs_sync_{name}")
+                for name, view in views
+            ],
+            *super().get_urls(),
+        ]
+
+    def start_view(self, request: HttpRequest, object_id: str) -> HttpResponse:
+        """Start a job, and go to its page."""
+        sync = self.get_object(request, object_id)
+        if sync is None:
+            return self._missing(request, object_id)
+        try:
+            job = start_job(sync, by=actor_of(request), full_resync=bool(request.POST.get("full_resync")))
+        except (Denied, JobRefused) as error:
+            messages.error(request, str(error))
+            return redirect(CHANGE, sync.pk)
+        messages.success(request, f"Job {job.pk} of '{sync}' was started.")
+        return redirect("admin:jobs_job_change", job.pk)
+
+    def pause_view(self, request: HttpRequest, object_id: str) -> HttpResponse:
+        return self._set_paused(request, object_id, True)
+
+    def go_on_view(self, request: HttpRequest, object_id: str) -> HttpResponse:
+        return self._set_paused(request, object_id, False)
+
+    def _set_paused(self, request: HttpRequest, object_id: str, paused: bool) -> HttpResponse:
+        sync = self.get_object(request, object_id)
+        if sync is None:
+            return self._missing(request, object_id)
+        try:
+            access.require(actor_of(request), Permission.WRITE, sync)
+        except Denied as error:
+            messages.error(request, str(error))
+            return redirect(CHANGE, sync.pk)
+        with transaction.atomic():
+            if Sync.all_objects.filter(pk=sync.pk, paused=not paused).update(paused=paused):
+                verb = "paused" if paused else "went on"
+                audit.record(actor_of(request), verb, sync, {"paused": [not paused, paused]})
+        told = "is paused: no job of it starts" if paused else "goes on"
+        messages.success(request, f"The sync '{sync}' {told}.")
+        return redirect(CHANGE, sync.pk)
+
+    def _missing(self, request: HttpRequest, object_id: str) -> HttpResponse:
+        answer: HttpResponse = self._get_obj_does_not_exist_redirect(request, self.opts, object_id)  # type: ignore[attr-defined]
+        return answer
+
+    # --- deleting ---
+
+    def get_deleted_objects(self, objs: Any, request: HttpRequest) -> Any:
+        running = Job.all_objects.filter(sync__in=objs, status__in=LIVE)
+        live = [f"Job {job.pk}, {job.get_status_display().lower()}" for job in running]
+        jobs = Job.all_objects.filter(sync__in=objs).count()
+        lines = FieldMapping.all_objects.filter(sync__in=objs).count()
+        told = [
+            f"{lines} line{pluralize(lines)} of its mapping, and its schedule",
+            f"{jobs} job{pluralize(jobs)}, with all files, counts and row errors",
+            "what is known of the records that it wrote; nothing changes in Salesforce",
+        ]
+        return ([] if live else told, {}, set(), live)
+
+    def delete_model(self, request: HttpRequest, obj: Any) -> None:
+        try:
+            delete_sync(obj, by=actor_of(request))
+        except JobRefused as error:
+            raise Denied(str(error), exists=True) from None
+
+    def log_deletions(self, request: HttpRequest, queryset: Any) -> Any:
+        """Deleting a sync writes its record itself."""
+        return None
+
+
+def _is_refresh(request: HttpRequest) -> bool:
+    return request.method == "POST" and any(name in request.POST for name in _AGAIN)
+
+
+def _chosen(request: HttpRequest, obj: Sync | None, name: str) -> Connection | None:
+    """The connection that the form shows, where the person may execute on it."""
+    before = request.GET.get(name, "") if obj is None else str(getattr(obj, f"{name}_id"))
+    pk = request.POST.get(name) or before
+    rows = access.visible(actor_of(request), Connection.all_objects.all(), Permission.EXECUTE)
+    kind = {"kind": "salesforce"}
+    rows = rows.filter(**kind) if name == "destination" else rows.exclude(**kind)
+    found: Connection | None = rows.filter(pk=pk).first() if pk.isdecimal() and len(pk) < 19 else None
+    return found
+
+
+def offers_of(request: HttpRequest, obj: Sync | None) -> Offers:
+    """What the form of this request has to offer; one for all its parts."""
+    found: Offers | None = getattr(request, "sync_offers", None)
+    if found is None:
+        source, destination = (_chosen(request, obj, name) for name in ("source", "destination"))
+        given = [str(request.POST.get(name, getattr(obj, name, ""))).strip() for name in SELECTIONS]
+        if source is not None:  # the other kinds' fields are not on the form
+            given = ["", "", given[2]] if source.kind == _FILES else [given[0], given[1], ""]
+        chosen = str(request.POST.get("object", getattr(obj, "object", ""))).strip()
+        found = Offers(source, destination, Selection(*given), chosen, refresh="_renew" in request.POST)
+        request.sync_offers = found  # type: ignore[attr-defined]
+    return found
+
+
+def _propose(request: HttpRequest, offers: Offers) -> None:
+    """Fill the mapping, while nobody has entered a line, with columns and fields of the same name."""
+    post: Any = request.POST.copy()
+    total = post.get("mappings-TOTAL_FORMS", "")
+    count = int(total) if total.isdecimal() and len(total) < 5 else 0
+    if any(post.get(f"mappings-{index}-{name}") for index in range(count) for name in ("source_column", "target")):
+        return
+    pairs = offers.proposals()
+    if not pairs:
+        return
+    for index, (column, target) in enumerate(pairs):
+        row = {"position": index + 1, "source_column": column, "target": target, "constant": ""}
+        for name, value in {**row, "when_blank": "leave", "too_precise": "reject"}.items():
+            post[f"mappings-{index}-{name}"] = str(value)
+    post["mappings-TOTAL_FORMS"] = str(len(pairs) + _BLANK_LINES)
+    for index in range(len(pairs), len(pairs) + _BLANK_LINES):
+        post[f"mappings-{index}-when_blank"], post[f"mappings-{index}-too_precise"] = "leave", "reject"
+    request.POST = post

@@ -1,0 +1,111 @@
+"""What a sync's form has to offer: tables or files, columns, objects and fields, as its connections tell them."""
+
+from __future__ import annotations
+
+import dataclasses
+import re
+from collections.abc import Callable
+from functools import cached_property
+from typing import TypeVar
+
+from connections import discover
+from connections.discover import DiscoveryFailed
+from connections.models import Connection
+from connections.salesforce.describe import Field, ObjectDescribe
+from connections.salesforce.discover import ObjectSummary
+from connections.sources.base import Selection, Table
+from syncs.engine.families import family_of
+
+Answer = TypeVar("Answer")
+
+
+@dataclasses.dataclass
+class Offers:
+    """Asked for at most once each, and only when somebody looks.
+
+    source, destination: the connections, or None where the person may not execute on them. selection, object: what is
+    chosen so far. refresh: ask the connections anew. trouble: why something could not be offered, in words.
+    """
+
+    source: Connection | None
+    destination: Connection | None
+    selection: Selection
+    object: str
+    refresh: bool = False
+    trouble: list[str] = dataclasses.field(default_factory=list)
+
+    @cached_property
+    def tables(self) -> list[Table] | None:
+        """Tables or files of the source; None when it cannot tell."""
+        source = self.source
+        if source is None:
+            return None
+        return self._try(lambda: discover.tables(source, refresh=self.refresh))
+
+    @cached_property
+    def columns(self) -> tuple[str, ...] | None:
+        """Columns of what is selected; None when nothing is, or the source cannot tell."""
+        source, chosen = self.source, self.selection
+        if source is None or not (chosen.table or chosen.query or chosen.path):
+            return None
+        listed = next((each for each in self.tables or [] if each.name == (chosen.table or chosen.path)), None)
+        if listed is not None and listed.columns:
+            return listed.columns
+        return self._try(lambda: discover.columns(source, chosen, refresh=self.refresh))
+
+    @cached_property
+    def objects(self) -> list[ObjectSummary] | None:
+        """Objects that the connected user may write, by label; None when Salesforce cannot tell."""
+        destination = self.destination
+        if destination is None:
+            return None
+        found = self._try(lambda: discover.objects(destination, refresh=self.refresh))
+        if found is None:
+            return None
+        return sorted((each for each in found if each.createable or each.updateable), key=lambda each: each.label)
+
+    @cached_property
+    def describe(self) -> ObjectDescribe | None:
+        """The chosen object; None when none is, or Salesforce cannot tell."""
+        destination = self.destination
+        if destination is None or not self.object:
+            return None
+        return self._try(lambda: discover.describe(destination, self.object, refresh=self.refresh))
+
+    def fields(self) -> list[Field] | None:
+        """Fields of the object that a line can be mapped to, the required ones first."""
+        if self.describe is None:
+            return None
+        found = [
+            each
+            for each in self.describe.fields.values()
+            if (each.createable or each.updateable) and family_of(each.type) is not None
+        ]
+        return sorted(found, key=lambda each: (not each.required_on_insert, each.label.lower()))
+
+    def proposals(self) -> list[tuple[str, str]]:
+        """Pairs of a column and the field whose label or API name it has; each field once."""
+        by_name: dict[str, str] = {}
+        for field in self.fields() or []:
+            by_name.setdefault(_plain(field.label), field.name)
+        for field in self.fields() or []:
+            by_name[_plain(field.name)] = field.name
+        pairs: dict[str, str] = {}
+        for column in self.columns or ():
+            target = by_name.get(_plain(column))
+            if target is not None:
+                pairs.setdefault(target, column)
+        return [(column, target) for target, column in pairs.items()]
+
+    def _try(self, ask: Callable[[], Answer]) -> Answer | None:
+        try:
+            return ask()
+        except DiscoveryFailed as error:
+            if str(error) not in self.trouble:
+                self.trouble.append(str(error))
+            return None
+
+
+def _plain(name: str) -> str:
+    """A name without what people spell differently."""
+    return re.sub(r"[\W_]+", "", re.sub(r"__c$", "", name, flags=re.IGNORECASE)).lower()

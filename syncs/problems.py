@@ -1,0 +1,24 @@
+"""What keeps a sync from running, found before anybody runs it."""
+
+from __future__ import annotations
+
+from syncs.engine import validate
+from syncs.engine.validate import Problem
+from syncs.models import Sync
+from syncs.offers import Offers
+
+
+def problems_of(sync: Sync, offers: Offers) -> list[Problem]:
+    """The problems of a stored sync, against what its connections offer.
+
+    offers: of this sync as it is stored. A connection that does not answer is a problem too; one that the person may
+    not execute on is left unasked, and nothing is said.
+    """
+    if offers.source is None or offers.destination is None:
+        return []
+    describe, columns = offers.describe, offers.columns
+    if describe is None or columns is None:
+        return [
+            Problem("Connection", "", reason, "Correct that, then open this page again.") for reason in offers.trouble
+        ]
+    return validate.problems(sync.spec(), describe, columns)
