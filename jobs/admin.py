@@ -1,38 +1,240 @@
-from django.contrib import admin
+"""Jobs in the admin: looked at and decided about, never edited."""
 
-from jobs.models import Batch, ErrorGroup, Job, JobEvent
+from __future__ import annotations
 
+from collections.abc import Callable
+from typing import Any
 
-class ReadOnly:
-    """What happened is looked at, not edited."""
+from django.contrib import admin, messages
+from django.db.models import QuerySet
+from django.http import FileResponse, HttpRequest, HttpResponse, HttpResponseBase
+from django.shortcuts import redirect
+from django.template.response import TemplateResponse
+from django.urls import URLPattern, path
+from django.utils.html import format_html
+from django.views.decorators.http import require_GET, require_POST
 
-    def has_add_permission(self, request, obj=None):
-        return False
+from jobs import files, results, view
+from jobs.errors import JobRefused
+from jobs.models import LIVE, Batch, ErrorGroup, Job, JobEvent, Status
+from jobs.start import approve_job, cancel_job, reject_job, start_job
+from jobs.templatetags.dashboard import badge
+from orgs import access
+from orgs.access import Denied
+from orgs.models import Permission
+from orgs.tenant_admin import ScopedFilter, TenantAdmin, actor_of
 
-    def has_change_permission(self, request, obj=None):
-        return False
+CHANGE = "admin:jobs_job_change"
+_MOST_BATCHES, _MOST_EVENTS, _ROWS_A_PAGE = 500, 500, 50
+_CANCELLABLE = [Status.QUEUED, Status.PLANNING, Status.WAITING_APPROVAL, Status.LOADING]
 
-    def has_delete_permission(self, request, obj=None):
-        return False
-
-
-class JobEventInline(ReadOnly, admin.TabularInline):
-    model = JobEvent
-    fields = ["at", "status", "text"]
-
-
-class BatchInline(ReadOnly, admin.TabularInline):
-    model = Batch
-    fields = ["number", "operation", "state", "rows", "attempt", "salesforce_job_id", "counts", "reason"]
-
-
-class ErrorGroupInline(ReadOnly, admin.TabularInline):
-    model = ErrorGroup
-    fields = ["source", "code", "field", "rows", "sample_row", "sample_message", "advice"]
+View = Callable[..., HttpResponseBase]
 
 
 @admin.register(Job)
-class JobAdmin(ReadOnly, admin.ModelAdmin):
-    list_display = ["id", "sync", "status", "created_at", "ended_at", "reason"]
-    list_filter = ["organization", "status"]
-    inlines = [JobEventInline, BatchInline, ErrorGroupInline]
+class JobAdmin(TenantAdmin):
+    list_display = ["number", "sync", "shown_status", "started_by", "created_at", "duration", "rows", "reason"]
+    list_filter = ["status", ("sync", ScopedFilter), "created_at"]
+    list_select_related = ["sync"]
+    search_fields = ["=id", "sync__name"]
+    ordering = ["-pk"]
+
+    def has_add_permission(self, request: HttpRequest) -> bool:
+        return False
+
+    def has_change_permission(self, request: HttpRequest, obj: Any = None) -> bool:
+        return False
+
+    def has_delete_permission(self, request: HttpRequest, obj: Any = None) -> bool:
+        return False
+
+    # --- the list ---
+
+    def get_queryset(self, request: HttpRequest) -> QuerySet[Job]:
+        return super().get_queryset(request).select_related("sync", "organization")
+
+    @admin.display(description="Job", ordering="pk")
+    def number(self, job: Job) -> int:
+        return job.pk
+
+    @admin.display(description="Status", ordering="status")
+    def shown_status(self, job: Job) -> str:
+        return format_html('<span class="badge {}">{}</span>', badge(job.status), job.get_status_display())
+
+    @admin.display(description="Took")
+    def duration(self, job: Job) -> str:
+        return str(job.ended_at - job.started_at).partition(".")[0] if job.started_at and job.ended_at else "-"
+
+    @admin.display(description="Rows")
+    def rows(self, job: Job) -> str:
+        return view.in_short(job)
+
+    # --- the pages of a job ---
+
+    def get_urls(self) -> list[URLPattern]:
+        pages: list[tuple[str, str, View]] = [
+            ("progress", "progress/", require_GET(self.progress_view)),
+            ("row", "rows/<int:row>/", require_GET(self.row_view)),
+            ("rows", "rows/", require_GET(self.rows_view)),
+            ("refused", "refused.csv", require_GET(self.refused_view)),
+            ("log", "log/", require_GET(self.log_view)),
+            ("log_file", "job.log", require_GET(self.log_file_view)),
+            ("cancel", "cancel/", require_POST(self.cancel_view)),
+            ("approve", "approve/", require_POST(self.approve_view)),
+            ("reject", "reject/", require_POST(self.reject_view)),
+            ("again", "again/", require_POST(self.again_view)),
+        ]
+        site = self.admin_site
+        return [
+            *[
+                path(f"<path:object_id>/{route}", site.admin_view(self._of_a_job(page)), name=f"jobs_job_{name}")
+                for name, route, page in pages
+            ],
+            *super().get_urls(),
+        ]
+
+    def _of_a_job(self, page: View) -> View:
+        """The page of a job that the actor may see; of any other it answers as Django does for a missing one."""
+
+        def of_a_job(request: HttpRequest, object_id: str, **arguments: Any) -> HttpResponseBase:
+            job = self.get_object(request, object_id)
+            if job is None:
+                return self._missing(request, object_id)
+            try:
+                return page(request, job, **arguments)
+            except (Denied, JobRefused) as error:
+                messages.error(request, str(error))
+                return redirect(CHANGE, job.pk)
+
+        # `require_GET` and `require_POST` look at the request first.
+        return of_a_job
+
+    def _missing(self, request: HttpRequest, object_id: str) -> HttpResponse:
+        answer: HttpResponse = self._get_obj_does_not_exist_redirect(request, self.opts, object_id)  # type: ignore[attr-defined]
+        return answer
+
+    def _page(self, request: HttpRequest, template: str, job: Job, title: str, **context: Any) -> HttpResponse:
+        shared = {**self.admin_site.each_context(request), "opts": self.opts, "job": job, "title": title}
+        return TemplateResponse(request, template, {**shared, **context})
+
+    def change_view(self, request: HttpRequest, object_id: str, form_url: str = "", extra_context: Any = None) -> Any:
+        """The page of a job."""
+        job = self.get_object(request, object_id)
+        if job is None:
+            return self._missing(request, object_id)
+        return self._page(
+            request,
+            "jobs/job.html",
+            job,
+            f"Job {job.pk} of {job.sync}",
+            **self._progress_context(job),
+            **self._verbs(request, job),
+            groups=ErrorGroup.all_objects.filter(job=job),
+            events=JobEvent.all_objects.filter(job=job)[:_MOST_EVENTS],
+            has_refused="final" in job.manifests and job.files_removed_at is None,
+            **self._deletes(request, job),
+        )
+
+    def _progress_context(self, job: Job) -> dict[str, Any]:
+        batches = list(Batch.all_objects.filter(job=job)[: _MOST_BATCHES + 1])
+        return {
+            "progress": view.progress(job),
+            "sums": view.sums(job),
+            "silent": view.changed_silently(job),
+            "batches": batches[:_MOST_BATCHES],
+            "more_batches": len(batches) > _MOST_BATCHES,
+        }
+
+    def _verbs(self, request: HttpRequest, job: Job) -> dict[str, bool]:
+        """What the actor may do with the job as it stands."""
+        actor = actor_of(request)
+        execute, approve = (access.may(actor, each, job) for each in (Permission.EXECUTE, Permission.APPROVE))
+        return {
+            "may_cancel": execute and job.status in _CANCELLABLE,
+            "may_decide": approve and job.status == Status.WAITING_APPROVAL,
+            "may_run_again": execute and job.status not in LIVE,
+        }
+
+    def _deletes(self, request: HttpRequest, job: Job) -> dict[str, Any]:
+        """What a job that waits would delete, for whoever has to decide."""
+        if job.status != Status.WAITING_APPROVAL:
+            return {}
+        after = request.GET.get("deletes_after", "").replace("\0", "")
+        try:
+            found = view.planned_deletes(job, after=after, limit=_ROWS_A_PAGE + 1)
+        except JobRefused as error:
+            return {"deletes_trouble": str(error)}
+        shown = found[:_ROWS_A_PAGE]
+        return {"deletes": shown, "deletes_after": shown[-1][1] if len(found) > _ROWS_A_PAGE else ""}
+
+    def progress_view(self, request: HttpRequest, job: Job) -> HttpResponse:
+        """The part of the page that changes; asked for again and again while the job is live."""
+        response = TemplateResponse(request, "jobs/progress.html", {"job": job, **self._progress_context(job)})
+        if job.status not in LIVE or job.status == Status.WAITING_APPROVAL:
+            # What else the page shows has changed too: the browser takes it anew, once.
+            response["HX-Refresh"] = "true"
+        return response
+
+    def rows_view(self, request: HttpRequest, job: Job) -> HttpResponse:
+        """The row errors, searched, page by page."""
+        asked = {name: request.GET.get(name, "")[:500] for name in ("q", "code", "field")}
+        after = request.GET.get("after", "")
+        page = results.row_errors(
+            job,
+            code=asked["code"],
+            field=asked["field"],
+            search=asked["q"],
+            after=int(after) if after.isdecimal() and len(after) < 18 else 0,
+            limit=_ROWS_A_PAGE,
+        )
+        groups = ErrorGroup.all_objects.filter(job=job)
+        codes = list(dict.fromkeys([*groups.values_list("code", flat=True), *filter(None, [asked["code"]])]))
+        title = f"Row errors of job {job.pk}"
+        return self._page(request, "jobs/rows.html", job, title, page=page, asked=asked, after=after, codes=codes)
+
+    def row_view(self, request: HttpRequest, job: Job, row: int) -> HttpResponse:
+        """One row: all its errors, and all its cells."""
+        errors, cells = results.row_error(job, row)
+        title = f"Row {row} of job {job.pk}"
+        return self._page(request, "jobs/row.html", job, title, row=row, errors=errors, cells=cells)
+
+    def refused_view(self, request: HttpRequest, job: Job) -> FileResponse:
+        """The refused rows as CSV."""
+        name = f"refused-rows-of-job-{job.pk}.csv"
+        file = results.open_refused_rows_csv(job)
+        return FileResponse(file, as_attachment=True, filename=name, content_type="text/csv; charset=utf-8")
+
+    def log_view(self, request: HttpRequest, job: Job) -> HttpResponse:
+        text, more = view.log_tail(job)
+        return self._page(request, "jobs/log.html", job, f"Log of job {job.pk}", text=text, more=more)
+
+    def log_file_view(self, request: HttpRequest, job: Job) -> FileResponse:
+        try:
+            file = files.log_path(job).open("rb")
+        except FileNotFoundError:
+            raise JobRefused(f"Job {job.pk} has no log, not yet or no more.") from None
+        name = f"job-{job.pk}.log"
+        return FileResponse(file, as_attachment=True, filename=name, content_type="text/plain; charset=utf-8")
+
+    # --- verbs ---
+
+    def cancel_view(self, request: HttpRequest, job: Job) -> HttpResponse:
+        cancel_job(job, by=actor_of(request))
+        return self._done(request, job, "is being cancelled" if job.is_live else "is cancelled")
+
+    def approve_view(self, request: HttpRequest, job: Job) -> HttpResponse:
+        approve_job(job, by=actor_of(request))
+        return self._done(request, job, "goes on")
+
+    def reject_view(self, request: HttpRequest, job: Job) -> HttpResponse:
+        reject_job(job, by=actor_of(request), reason=request.POST.get("reason", "")[:500])
+        return self._done(request, job, "is rejected; nothing was sent")
+
+    def again_view(self, request: HttpRequest, job: Job) -> HttpResponse:
+        """Start the sync of this job again, as it is set up now."""
+        again = start_job(job.sync, by=actor_of(request), full_resync=job.full_resync)
+        return self._done(request, again, "was started")
+
+    def _done(self, request: HttpRequest, job: Job, what: str) -> HttpResponse:
+        messages.success(request, f"Job {job.pk} {what}.")
+        return redirect(CHANGE, job.pk)

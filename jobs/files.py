@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from django.conf import settings
+from structlog.contextvars import bound_contextvars
 
 from jobs.models import Job
 from syncs.engine.workspace import Workspace
@@ -36,12 +37,18 @@ def attempt(job: Job, name: str) -> Iterator[Path]:
         raise
 
 
+def snapshot_folder(sync: Sync) -> Path:
+    """Where the snapshots of a sync lie."""
+    storage: Path = settings.SFSYNC_STORAGE
+    return storage / str(sync.organization_id) / "snapshots" / str(sync.pk)
+
+
 @contextlib.contextmanager
 def new_snapshot(sync: Sync) -> Iterator[Path]:
     """A new name for a snapshot of a sync. One that fails leaves nothing behind."""
-    path: Path = settings.SFSYNC_STORAGE / str(sync.organization_id) / "snapshots" / str(sync.pk)
-    path.mkdir(parents=True, exist_ok=True)
-    path = path / f"{uuid.uuid4().hex[:12]}.parquet"
+    folder = snapshot_folder(sync)
+    folder.mkdir(parents=True, exist_ok=True)
+    path = folder / f"{uuid.uuid4().hex[:12]}.parquet"
     try:
         yield path
     except BaseException:
@@ -96,7 +103,8 @@ def job_log(job: Job) -> Iterator[None]:
     logger.addHandler(handler)
     reset = _job_of_this_thread.set(job.pk)
     try:
-        yield
+        with bound_contextvars(organization=job.organization_id, sync=job.sync_id, job=job.pk):
+            yield
     finally:
         _job_of_this_thread.reset(reset)
         logger.removeHandler(handler)

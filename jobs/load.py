@@ -23,6 +23,7 @@ from typing import Any, cast
 from django.conf import settings
 from django.db.models import F
 from django.db.models.functions import Now
+from structlog.contextvars import bound_contextvars
 
 from connections.addresses import AddressRefused
 from connections.declare import SettingsError
@@ -35,6 +36,7 @@ from jobs import files, retry
 from jobs.leases import Lease, LeaseLost, hold
 from jobs.models import Batch, BatchState, Job, Status
 from jobs.states import note
+from orgs.tenancy import organization_scope
 from syncs.engine import outcome
 from syncs.engine.errors import TransientEngineError
 from syncs.engine.plan import Plan
@@ -54,10 +56,11 @@ def advance_batch(pk: int) -> None:
     with hold(Batch, pk) as lease:
         if lease is None:
             return
-        batch = Batch.all_objects.select_related("job").get(pk=pk)
+        batch = Batch.all_objects.select_related("job", "organization").get(pk=pk)
         if batch.state == BatchState.DONE:
             return
-        with files.job_log(batch.job):
+        scope, about = organization_scope(batch.organization), bound_contextvars(batch=batch.number)
+        with scope, files.job_log(batch.job), about:
             _try_step(batch, lease)
     wake_when_loaded(batch.job_id)
 

@@ -51,6 +51,8 @@ class Leased(models.Model):
 class Job(TenantModel, Leased):
     """One execution of a sync. Carries all it needs from its start; a resume reads nothing else."""
 
+    access_path = "sync"
+
     sync = models.ForeignKey(Sync, on_delete=models.PROTECT, related_name="jobs")
     source = models.ForeignKey(Connection, on_delete=models.PROTECT, related_name="+")
     destination = models.ForeignKey(Connection, on_delete=models.PROTECT, related_name="+")
@@ -73,6 +75,12 @@ class Job(TenantModel, Leased):
     failures = models.PositiveIntegerField(default=0, help_text="Failed tries of the present step, in a row.")
     approved_by = models.CharField(max_length=150, blank=True, default="")
     started_by = models.CharField(max_length=150, blank=True, default="")
+    # The start of its schedule that made it; unique per sync, so that a start happens once.
+    scheduled_for = models.DateTimeField(null=True, blank=True)
+    # The API's Idempotency-Key of the call that started it.
+    idempotency_key = models.CharField(max_length=200, null=True, blank=True, editable=False)
+    # When its files were deleted because they were past their retention.
+    files_removed_at = models.DateTimeField(null=True, blank=True, editable=False)
     created_at = models.DateTimeField(auto_now_add=True)
     started_at = models.DateTimeField(null=True, blank=True)
     planned_at = models.DateTimeField(null=True, blank=True)
@@ -83,6 +91,10 @@ class Job(TenantModel, Leased):
         constraints = [
             models.UniqueConstraint(
                 fields=["sync"], condition=Q(status__in=[str(status) for status in LIVE]), name="one_live_job_per_sync"
+            ),
+            models.UniqueConstraint(fields=["sync", "scheduled_for"], name="one_job_per_start_of_a_schedule"),
+            models.UniqueConstraint(
+                fields=["organization", "idempotency_key"], name="one_job_per_idempotency_key_and_organization"
             ),
         ]
 
@@ -106,6 +118,8 @@ class Job(TenantModel, Leased):
 
 class JobEvent(TenantModel):
     """Something that happened to a job: each change of status, and what a person should know."""
+
+    access_path = "job__sync"
 
     job = models.ForeignKey(Job, on_delete=models.CASCADE, related_name="events")
     status = models.CharField(max_length=20, choices=Status.choices, help_text="The job's status from here on.")
@@ -133,6 +147,8 @@ class BatchState(models.TextChoices):
 
 class Batch(TenantModel, Leased):
     """The part of a plan that is sent together: one Bulk API job at a time."""
+
+    access_path = "job__sync"
 
     job = models.ForeignKey(Job, on_delete=models.CASCADE, related_name="batches")
     number = models.PositiveIntegerField()
@@ -168,6 +184,8 @@ class Batch(TenantModel, Leased):
 
 class ErrorGroup(TenantModel):
     """Row errors of a job that are alike."""
+
+    access_path = "job__sync"
 
     job = models.ForeignKey(Job, on_delete=models.CASCADE, related_name="error_groups")
     source = models.CharField(max_length=12, help_text="Who refused: sfsync's `rule`, or `salesforce`.")

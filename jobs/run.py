@@ -30,6 +30,7 @@ from jobs.models import Job, Status
 from jobs.planning import Planner
 from jobs.slot import take_slot
 from jobs.states import StatusChanged, move, note
+from orgs.tenancy import organization_scope
 from syncs.engine.errors import MisconfiguredEngineError, PermanentEngineError, TransientEngineError
 
 log = logging.getLogger("sfsync.jobs")
@@ -57,10 +58,10 @@ def run_job(pk: int) -> None:
     with hold(Job, pk) as lease:
         if lease is None:
             return
-        job = Job.all_objects.select_related("sync").get(pk=pk)
+        job = Job.all_objects.select_related("sync", "organization").get(pk=pk)
         if not job.is_live:
             return
-        with files.job_log(job), counting() as calls:
+        with organization_scope(job.organization), files.job_log(job), counting() as calls:
             try:
                 lease.poll_in(_run(job, lease))
             finally:

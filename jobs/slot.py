@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import hashlib
+
 from django.db import IntegrityError, transaction
 
 from connections.sessions import salesforce_session
@@ -16,14 +18,17 @@ def take_slot(job: Job, lease: Lease) -> bool:
     Raises Misconfigured when the connection leads to another Salesforce org than the plan was made for, and what a
     login raises.
     """
-    org_id = salesforce_session(job.destination).identity.org_id
+    identity = salesforce_session(job.destination).identity
+    org_id = identity.org_id
     if org_id != job.salesforce_org_id:
         # Nothing was sent: the plan was made for another Salesforce org and is void.
         raise Misconfigured(
             f"The connection '{job.destination}' now leads to the Salesforce org {org_id}, but the plan was made for "
             f"{job.salesforce_org_id}. Nothing was sent. Start the sync again to plan anew."
         )
-    slot = f"{org_id}:{job.spec['object'].lower()}"
+    # With the host that the login led to: a server that only says that it is this Salesforce org holds up nobody.
+    host = hashlib.sha256(identity.instance_url.lower().encode()).hexdigest()[:12]
+    slot = f"{org_id}:{host}:{job.spec['object'].lower()}"
     try:
         with transaction.atomic():
             lease.save(load_slot=slot, reason="")

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from datetime import timedelta
+from datetime import datetime, timedelta
 from typing import Any
 
 from django.conf import settings
@@ -15,26 +15,37 @@ from jobs import queue
 from jobs.errors import JobRefused
 from jobs.models import LIVE, Batch, BatchState, Job, Status
 from jobs.states import StatusChanged, move, note
-from orgs.tenancy import is_reachable
+from orgs import access, audit
+from orgs.access import Actor
+from orgs.models import Permission
 from syncs.models import Sync
 
 log = logging.getLogger("sfsync.jobs")
 
 
-def start_job(sync: Sync, *, by: str = "", full_resync: bool = False, wake: bool = True) -> Job:
+def start_job(
+    sync: Sync,
+    *,
+    by: Actor,
+    full_resync: bool = False,
+    wake: bool = True,
+    scheduled_for: datetime | None = None,
+    idempotency_key: str | None = None,
+) -> Job:
     """Create a job of `sync` with everything it will need, and wake a worker once that is committed.
 
-    by: who asked, for the record. full_resync: send every row, whatever Salesforce is known to hold.
-    wake: False when the caller works on the job itself. Raises JobRefused when the sync has a live job, or reaches
-    for what is another organization's.
+    by: who asks; needs the permission to execute. full_resync: send every row, whatever Salesforce is known to hold.
+    wake: False when the caller works on the job itself. scheduled_for: the start of the sync's schedule that this is.
+    idempotency_key: of the call that asks; no two jobs of an organization have the same. Raises Denied, and
+    JobRefused when the sync is paused, has a live job, or reaches for what is another organization's.
     """
-    _must_be_reachable(sync)
-    for connection in (sync.source, sync.destination):
-        if connection.organization_id != sync.organization_id:
-            raise JobRefused(f"The connection {connection.pk} of '{sync.name}' does not exist in this organization.")
-    spec = sync.spec()
+    access.require(by, Permission.EXECUTE, sync)
     try:
         with transaction.atomic():
+            # As it is now, whole: somebody may have changed or paused it since it was read.
+            sync = hold(sync)
+            _must_be_startable(sync)
+            spec = sync.spec()
             job: Job = Job.all_objects.create(
                 organization_id=sync.organization_id,
                 sync=sync,
@@ -43,10 +54,13 @@ def start_job(sync: Sync, *, by: str = "", full_resync: bool = False, wake: bool
                 spec=spec.to_json(),
                 spec_hash=spec.hash(),
                 full_resync=full_resync,
-                started_by=by,
+                started_by=by.name[:150],
+                scheduled_for=scheduled_for,
+                idempotency_key=idempotency_key,
                 next_poll_at=timezone.now(),
             )
-            note(job, f"Started by {by}." if by else "Started.")
+            note(job, f"Started by {by.name}.")
+            audit.record(by, "started", sync, {"job": [None, job.pk], "full_resync": [None, full_resync]})
     except IntegrityError:
         live = Job.all_objects.filter(sync=sync, status__in=LIVE).first()
         if live is None:
@@ -61,6 +75,27 @@ def start_job(sync: Sync, *, by: str = "", full_resync: bool = False, wake: bool
     return job
 
 
+def hold(sync: Sync) -> Sync:
+    """The sync as it is now, kept from being deleted or started until the transaction around this has ended.
+
+    SQLite has no locks of rows and needs none: its transactions write one after the other. Raises JobRefused when the
+    sync was deleted meanwhile.
+    """
+    rows = Sync.all_objects.select_related("source", "destination", "organization").select_for_update(of=("self",))
+    held: Sync | None = rows.filter(pk=sync.pk).first()
+    if held is None:
+        raise JobRefused(f"The sync '{sync.name}' was deleted meanwhile.")
+    return held
+
+
+def _must_be_startable(sync: Sync) -> None:
+    if sync.paused:
+        raise JobRefused(f"The sync '{sync.name}' is paused. Let it go on first.")
+    for connection in (sync.source, sync.destination):
+        if connection.organization_id != sync.organization_id:
+            raise JobRefused(f"The connection {connection.pk} of '{sync.name}' does not exist in this organization.")
+
+
 def _wake(job: Job) -> None:
     try:
         queue.send(queue.RUN_JOB, job.pk)
@@ -72,14 +107,15 @@ def _wake(job: Job) -> None:
         log.warning("%s %s: %s", job, waits, error)
 
 
-def approve_job(job: Job, *, by: str, wake: bool = True) -> None:
+def approve_job(job: Job, *, by: Actor, wake: bool = True) -> None:
     """Let a job go on that waits for approval; exactly the plan that was stored is sent.
 
-    by: who approved, for the record. wake: False when the caller works on the job itself.
-    Raises JobRefused when it does not wait, when the sync was changed since, or when the plan is too old.
+    by: who approves; needs the permission to. wake: False when the caller works on the job itself. Raises Denied, and
+    JobRefused when it does not wait, when the sync was changed since, or when the plan is too old.
     """
-    _must_wait(job)
-    if job.sync.spec().hash() != job.spec_hash:
+    _must_wait(job, by)
+    same = (job.sync.source_id, job.sync.destination_id) == (job.source_id, job.destination_id)
+    if not same or job.sync.spec().hash() != job.spec_hash:
         raise JobRefused(
             f"The sync '{job.sync.name}' was changed since this plan was made, so the plan is void. "
             f"Reject it with `reject_job {job.pk}` and start the sync again."
@@ -89,48 +125,48 @@ def approve_job(job: Job, *, by: str, wake: bool = True) -> None:
             f"The plan is older than {settings.SFSYNC_APPROVAL_HOURS:g} hours. "
             f"Reject it with `reject_job {job.pk}` and start the sync again."
         )
-    _move(job, Status.LOADING, text=f"Approved by {by}.", approved_by=by, reason="", next_poll_at=Now())
+    changes = {"approved_by": by.name[:150], "reason": "", "next_poll_at": Now()}
+    _move(job, Status.LOADING, by, "approved", text=f"Approved by {by.name}.", **changes)
     if wake:
         transaction.on_commit(lambda: _wake(job))
 
 
-def reject_job(job: Job, *, by: str, reason: str = "") -> None:
-    """End a job that waits for approval without sending anything. Raises JobRefused when it does not wait."""
-    _must_wait(job)
-    text = f"Rejected by {by}" + (f": {reason}" if reason else ".")
-    _move(job, Status.CANCELLED, text=text, reason=text)
+def reject_job(job: Job, *, by: Actor, reason: str = "") -> None:
+    """End a job that waits for approval without sending anything. Raises Denied, and JobRefused when it waits not."""
+    _must_wait(job, by)
+    text = f"Rejected by {by.name}" + (f": {reason}" if reason else ".")
+    _move(job, Status.CANCELLED, by, "rejected", text=text, reason=text)
 
 
-def cancel_job(job: Job, *, by: str) -> None:
+def cancel_job(job: Job, *, by: Actor) -> None:
     """Stop a job: nothing new is sent, what was sent is read back, confirmed rows count.
 
-    Raises JobRefused when the job has ended, or is so far that nothing is left to stop.
+    by: needs the permission to execute. Raises Denied, and JobRefused when the job has ended, or is so far that
+    nothing is left to stop.
     """
-    _must_be_reachable(job)
+    access.require(by, Permission.EXECUTE, job)
+    text = f"Cancelled by {by.name}."
     if job.status in (Status.QUEUED, Status.WAITING_APPROVAL):
-        _move(job, Status.CANCELLED, text=f"Cancelled by {by}.", reason=f"Cancelled by {by}.")
+        _move(job, Status.CANCELLED, by, "cancelled", text=text, reason=text)
         return
     if job.status not in (Status.PLANNING, Status.LOADING):
         raise JobRefused(f"Job {job.pk} is {job.get_status_display().lower()} and cannot be cancelled.")
-    _move(job, Status.CANCELLING, text=f"Cancelled by {by}.", next_poll_at=Now())
+    _move(job, Status.CANCELLING, by, "cancelled", text=text, next_poll_at=Now())
     Batch.all_objects.filter(job=job).exclude(state=BatchState.DONE).update(next_poll_at=Now())
     transaction.on_commit(lambda: _wake(job))
 
 
-def _must_be_reachable(row: Sync | Job) -> None:
-    """Refuse what belongs to another organization than the current one, in words that do not tell that it exists."""
-    if not is_reachable(row):
-        raise JobRefused(f"There is no {row._meta.verbose_name} {row.pk} in this organization.")
-
-
-def _must_wait(job: Job) -> None:
-    _must_be_reachable(job)
+def _must_wait(job: Job, by: Actor) -> None:
+    access.require(by, Permission.APPROVE, job)
     if job.status != Status.WAITING_APPROVAL:
         raise JobRefused(f"Job {job.pk} does not wait for approval; it is {job.get_status_display().lower()}.")
 
 
-def _move(job: Job, new: Status, *, text: str, **changes: Any) -> None:
+def _move(job: Job, new: Status, by: Actor, action: str, *, text: str, **changes: Any) -> None:
+    old = job.status
     try:
-        move(job, new, text=text, **changes)
+        with transaction.atomic():
+            move(job, new, text=text, **changes)
+            audit.record(by, action, job, {"status": [old, new]})
     except StatusChanged as error:
         raise JobRefused(f"{error} Look at it again before you decide.") from None

@@ -18,6 +18,7 @@ from django.db.models.functions import Now
 from jobs import queue
 from jobs.leases import free
 from jobs.models import Batch, BatchState, Job, Status
+from jobs.schedules import start_due
 
 log = logging.getLogger("sfsync.jobs")
 
@@ -69,7 +70,16 @@ def _within_limits(batches: QuerySet) -> list[int]:
 
 
 def sweep() -> int:
-    """Send what is due to the workers. Returns how many tasks were sent; quiet when the broker is down."""
+    """Start the syncs that are due, and hand on. Called by the clock. Returns how many tasks were sent."""
+    start_due()
+    return hand_on()
+
+
+def hand_on() -> int:
+    """Send what is due to the workers. Called by the clock and after each task, so that what follows needs no clock.
+
+    Returns how many tasks were sent; quiet when the broker is down.
+    """
     claimed = claim_due()
     for task, pk in claimed:
         try:

@@ -9,6 +9,7 @@ from django.core.management.base import BaseCommand, CommandError
 from connections.declare import SettingsError
 from connections.secrets import SecretsUnreadable
 from jobs.errors import JobRefused
+from orgs.access import Denied
 
 
 class JobCommand(BaseCommand):
@@ -17,5 +18,5 @@ class JobCommand(BaseCommand):
     def execute(self, *args: Any, **options: Any) -> str | None:
         try:
             return super().execute(*args, **options)
-        except (JobRefused, SecretsUnreadable, SettingsError) as error:
+        except (Denied, JobRefused, SecretsUnreadable, SettingsError) as error:
             raise CommandError(str(error)) from None

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import getpass
 import sys
 from typing import NoReturn
 
@@ -10,6 +9,7 @@ from rich.console import Console
 
 from jobs.errors import JobRefused
 from jobs.foreground import work_on
+from jobs.management.commands._lookup import whoever_types
 from jobs.management.commands._show import EXIT_CODES, JobBar, quiet_console, show_outcome
 from jobs.models import Job, Status
 from jobs.start import cancel_job
@@ -28,7 +28,7 @@ def work_here(job: Job, verbosity: int) -> NoReturn:
         except KeyboardInterrupt:
             job.refresh_from_db()
             try:
-                cancel_job(job, by=getpass.getuser())
+                cancel_job(job, by=whoever_types(job))
             except JobRefused as refused:
                 console.print(str(refused))
             # What was sent is read back before the command ends.

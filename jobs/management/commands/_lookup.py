@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import getpass
+
 from django.core.management.base import CommandError, CommandParser
 
 from jobs.models import Job
+from orgs.access import Actor, operator
+from orgs.tenancy import TenantModel
 from syncs.models import Sync
 
 
@@ -38,3 +42,8 @@ def find_job(pk: int) -> Job:
     if job is None:
         raise CommandError(f"There is no job {pk}.")
     return job
+
+
+def whoever_types(row: TenantModel) -> Actor:
+    """Who has a shell here, acting in the organization of `row`."""
+    return operator(row.organization, getpass.getuser())

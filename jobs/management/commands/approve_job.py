@@ -1,11 +1,10 @@
-import getpass
 from typing import Any
 
 from django.core.management.base import CommandParser
 
 from jobs.management.base import JobCommand
 from jobs.management.commands._here import work_here
-from jobs.management.commands._lookup import find_job
+from jobs.management.commands._lookup import find_job, whoever_types
 from jobs.start import approve_job
 
 
@@ -21,7 +20,7 @@ class Command(JobCommand):
 
     def handle(self, *args: Any, **options: Any) -> None:
         job = find_job(options["job"])
-        approve_job(job, by=getpass.getuser(), wake=not options["here"])
+        approve_job(job, by=whoever_types(job), wake=not options["here"])
         if options["here"]:
             work_here(job, options["verbosity"])
         job.refresh_from_db()

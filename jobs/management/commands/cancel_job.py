@@ -1,10 +1,9 @@
-import getpass
 from typing import Any
 
 from django.core.management.base import CommandParser
 
 from jobs.management.base import JobCommand
-from jobs.management.commands._lookup import find_job
+from jobs.management.commands._lookup import find_job, whoever_types
 from jobs.start import cancel_job
 
 
@@ -16,6 +15,6 @@ class Command(JobCommand):
 
     def handle(self, *args: Any, **options: Any) -> None:
         job = find_job(options["job"])
-        cancel_job(job, by=getpass.getuser())
+        cancel_job(job, by=whoever_types(job))
         job.refresh_from_db()
         self.stdout.write(f"Job {job.pk}: {job.get_status_display()}. {job.reason}")

@@ -1,11 +1,10 @@
-import getpass
 from typing import Any
 
 from django.core.management.base import CommandParser
 
 from jobs.management.base import JobCommand
 from jobs.management.commands._here import work_here
-from jobs.management.commands._lookup import add_sync_arguments, find_sync
+from jobs.management.commands._lookup import add_sync_arguments, find_sync, whoever_types
 from jobs.start import start_job
 
 
@@ -24,7 +23,7 @@ class Command(JobCommand):
 
     def handle(self, *args: Any, **options: Any) -> None:
         sync = find_sync(options["name"], options["organization"])
-        job = start_job(sync, by=getpass.getuser(), full_resync=options["full_resync"], wake=bool(options["queue"]))
+        job = start_job(sync, by=whoever_types(sync), full_resync=options["full_resync"], wake=bool(options["queue"]))
         if not options["queue"]:
             work_here(job, options["verbosity"])
         job.refresh_from_db()

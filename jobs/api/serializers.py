@@ -1,0 +1,119 @@
+from __future__ import annotations
+
+from rest_framework import serializers
+
+from jobs.models import Batch, ErrorGroup, Job, JobEvent
+from orgs.api.paging import LARGEST_PAGE
+from orgs.api.parsers import LARGEST_NUMBER
+
+
+class JobSerializer(serializers.ModelSerializer):
+    counts = serializers.DictField(help_text="Rows per outcome.")
+    progress = serializers.DictField(help_text="How far it is.")
+
+    class Meta:
+        model = Job
+        fields = [
+            "id",
+            "sync",
+            "source",
+            "destination",
+            "status",
+            "reason",
+            "full_resync",
+            "salesforce_org_id",
+            "counts",
+            "progress",
+            "api_calls",
+            "started_by",
+            "approved_by",
+            "scheduled_for",
+            "files_removed_at",
+            "created_at",
+            "started_at",
+            "planned_at",
+            "ended_at",
+        ]
+
+
+class EventSerializer(serializers.ModelSerializer):
+    class Meta:
+        model = JobEvent
+        fields = ["id", "at", "status", "text"]
+
+
+class BatchSerializer(serializers.ModelSerializer):
+    counts = serializers.DictField(help_text="Rows per outcome.")
+
+    class Meta:
+        model = Batch
+        fields = [
+            "id",
+            "number",
+            "lane",
+            "operation",
+            "state",
+            "attempt",
+            "salesforce_job_id",
+            "rows",
+            "records_processed",
+            "counts",
+            "unresolved",
+            "reason",
+            "api_calls",
+        ]
+
+
+class ErrorGroupSerializer(serializers.ModelSerializer):
+    class Meta:
+        model = ErrorGroup
+        fields = ["id", "source", "code", "field", "rows", "sample_row", "sample_message", "advice"]
+
+
+class RejectSerializer(serializers.Serializer):
+    reason = serializers.CharField(
+        default="", allow_blank=True, max_length=500, help_text="Why; it stands in the record of the job."
+    )
+
+
+class RowErrorSerializer(serializers.Serializer):
+    row = serializers.IntegerField(help_text="Of the source, from 1.")
+    # DRF takes fields out of the class, so the names are free.
+    source = serializers.CharField(help_text="Who refused: sfsync's `rule`, or `salesforce`.")  # type: ignore[assignment]
+    code = serializers.CharField()
+    field = serializers.CharField()
+    column = serializers.CharField()
+    value = serializers.CharField()
+    message = serializers.CharField()
+    operation = serializers.CharField()
+    key = serializers.CharField()
+    record_id = serializers.CharField()
+
+
+class RowErrorsSerializer(serializers.Serializer):
+    next = serializers.URLField(allow_null=True)
+    previous = serializers.URLField(allow_null=True, help_text="Always null: these pages go forward only.")
+    results = RowErrorSerializer(many=True)
+
+
+class RowErrorsQuery(serializers.Serializer):
+    code = serializers.CharField(default="", allow_blank=True, max_length=200, help_text="Exactly this code.")
+    field = serializers.CharField(default="", allow_blank=True, max_length=255, help_text="Exactly this field.")
+    search = serializers.CharField(
+        default="",
+        allow_blank=True,
+        max_length=200,
+        help_text="Text in the value, the message, the key or a cell of the row, in whatever case.",
+    )
+    after = serializers.IntegerField(
+        default=0, min_value=0, max_value=LARGEST_NUMBER, help_text="Only rows behind this one."
+    )
+    page_size = serializers.IntegerField(default=50, min_value=1, max_value=LARGEST_PAGE, help_text="Rows per page.")
+
+
+class RowSerializer(serializers.Serializer):
+    row = serializers.IntegerField(help_text="Of the source, from 1.")
+    errors = RowErrorSerializer(many=True)  # type: ignore[assignment]
+    cells = serializers.DictField(
+        child=serializers.CharField(allow_null=True), allow_null=True, help_text="By column; null for what is no row."
+    )

@@ -1,0 +1,146 @@
+from __future__ import annotations
+
+from typing import Any
+
+from django.http import FileResponse, HttpResponseBase
+from django_filters import rest_framework as filters
+from drf_spectacular.types import OpenApiTypes
+from drf_spectacular.utils import OpenApiParameter, OpenApiResponse, extend_schema
+from rest_framework.decorators import action
+from rest_framework.exceptions import NotFound
+from rest_framework.request import Request
+from rest_framework.response import Response
+from rest_framework.utils.urls import replace_query_param
+
+from jobs import files, results, start
+from jobs.api.serializers import (
+    BatchSerializer,
+    ErrorGroupSerializer,
+    EventSerializer,
+    JobSerializer,
+    RejectSerializer,
+    RowErrorsQuery,
+    RowErrorsSerializer,
+    RowSerializer,
+)
+from jobs.errors import JobRefused
+from jobs.models import Batch, ErrorGroup, Job, JobEvent, Status
+from orgs.api.base import ID, Readable
+from orgs.api.errors import Conflict
+from orgs.api.filters import IdFilter
+from orgs.api.paging import OldestFirst
+from orgs.models import Permission
+
+
+class JobFilter(filters.FilterSet):
+    sync = IdFilter(field_name="sync_id")
+    status = filters.MultipleChoiceFilter(choices=Status.choices)
+    created_after = filters.IsoDateTimeFilter(field_name="created_at", lookup_expr="gte")
+    created_before = filters.IsoDateTimeFilter(field_name="created_at", lookup_expr="lt")
+
+    class Meta:
+        model = Job
+        fields: list[str] = []
+
+
+class JobView(Readable):
+    """Executions of syncs."""
+
+    model = Job
+    serializer_class = JobSerializer
+    filterset_class = JobFilter
+    needs = {
+        "cancel": Permission.EXECUTE,
+        "approve": Permission.APPROVE,
+        "reject": Permission.APPROVE,
+    }
+    slow = frozenset({"refused_csv", "row_errors", "row_error"})
+    answers = {JobRefused: Conflict}
+    more_errors = dict.fromkeys(("refused_csv", "row_errors", "row_error"), ("409",))
+
+    @extend_schema(request=None, responses=JobSerializer)
+    @action(detail=True, methods=["post"], filterset_class=None)
+    def cancel(self, request: Request, pk: str) -> Response:
+        """Stop the job: nothing new is sent, what was sent is read back."""
+        job = self.get_object()
+        start.cancel_job(job, by=self.actor)
+        return Response(JobSerializer(job).data)
+
+    @extend_schema(request=None, responses=JobSerializer)
+    @action(detail=True, methods=["post"], filterset_class=None)
+    def approve(self, request: Request, pk: str) -> Response:
+        """Let a job go on that waits for approval; exactly what it planned is sent."""
+        job = self.get_object()
+        start.approve_job(job, by=self.actor)
+        return Response(JobSerializer(job).data)
+
+    @extend_schema(request=RejectSerializer, responses=JobSerializer)
+    @action(detail=True, methods=["post"], filterset_class=None)
+    def reject(self, request: Request, pk: str) -> Response:
+        """End a job that waits for approval; nothing is sent."""
+        job = self.get_object()
+        start.reject_job(job, by=self.actor, reason=self.input(RejectSerializer)["reason"])
+        return Response(JobSerializer(job).data)
+
+    @extend_schema(responses=EventSerializer(many=True))
+    @action(detail=True, filterset_class=None, pagination_class=OldestFirst)
+    def events(self, request: Request, pk: str) -> Response:
+        """What happened to the job, oldest first."""
+        return self.page_of(JobEvent.all_objects.filter(job=self.get_object()), EventSerializer, OldestFirst)
+
+    @extend_schema(responses=BatchSerializer(many=True))
+    @action(detail=True, filterset_class=None, pagination_class=OldestFirst)
+    def batches(self, request: Request, pk: str) -> Response:
+        """What is sent together, in order."""
+        return self.page_of(Batch.all_objects.filter(job=self.get_object()), BatchSerializer, OldestFirst)
+
+    @extend_schema(responses=ErrorGroupSerializer(many=True))
+    @action(detail=True, url_path="error-groups", filterset_class=None, pagination_class=OldestFirst)
+    def error_groups(self, request: Request, pk: str) -> Response:
+        """Its row errors, those that are alike together."""
+        return self.page_of(ErrorGroup.all_objects.filter(job=self.get_object()), ErrorGroupSerializer, OldestFirst)
+
+    @extend_schema(responses={(200, "text/plain"): OpenApiTypes.STR})
+    @action(detail=True, filterset_class=None, pagination_class=None)
+    def log(self, request: Request, pk: str) -> HttpResponseBase:
+        """The log of the job as text."""
+        path = files.log_path(self.get_object())
+        try:
+            return FileResponse(path.open("rb"), content_type="text/plain; charset=utf-8")
+        except FileNotFoundError:
+            raise NotFound("This job has no log, or none any more.") from None
+
+    @extend_schema(responses={(200, "text/csv"): OpenApiResponse(OpenApiTypes.STR, "The source's columns, and why.")})
+    def refused_csv(self, request: Request, pk: str) -> HttpResponseBase:
+        """The refused rows as CSV, to be corrected and loaded again."""
+        job: Any = self.get_object()
+        file = results.open_refused_rows_csv(job)
+        return FileResponse(file, content_type="text/csv; charset=utf-8", filename=f"job-{job.pk}-refused.csv")
+
+    @extend_schema(operation_id="jobs_row_errors_list", responses=RowErrorsSerializer, parameters=[RowErrorsQuery])
+    @action(detail=True, url_path="row-errors", filterset_class=None, pagination_class=None)
+    def row_errors(self, request: Request, pk: str) -> Response:
+        """Its row errors by row of the source, a page of rows at a time; of a job that goes on, those of its plan."""
+        job: Any = self.get_object()
+        query = RowErrorsQuery(data=request.query_params)
+        query.is_valid(raise_exception=True)
+        asked = query.validated_data
+        limit = asked.pop("page_size")
+        page = results.row_errors(job, **asked, limit=limit)
+        here = request.build_absolute_uri()
+        following = None if page.following is None else replace_query_param(here, "after", page.following)
+        return Response(RowErrorsSerializer({"next": following, "previous": None, "results": page.errors}).data)
+
+    @extend_schema(responses=RowSerializer, parameters=[OpenApiParameter("row", OpenApiTypes.INT, "path")])
+    @action(
+        detail=True,
+        url_path=f"row-errors/(?P<row>{ID})",
+        url_name="row-error",
+        filterset_class=None,
+        pagination_class=None,
+    )
+    def row_error(self, request: Request, pk: str, row: str) -> Response:
+        """All errors of one row of the source, and the row itself."""
+        job: Any = self.get_object()
+        errors, cells = results.row_error(job, int(row))
+        return Response(RowSerializer({"row": int(row), "errors": errors, "cells": cells}).data)
