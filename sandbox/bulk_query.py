@@ -40,9 +40,11 @@ def create(org: Org, call: Call) -> Answer:
     with org.jobs_lock:
         org.jobs[job.id] = job
         job.save()
-    threading.Thread(target=_process, args=(job, compiled), name=f"job {job.id}", daemon=True).start()
     hidden = ("jobType", "retries", "totalProcessingTime", "numberRecordsProcessed", "numberRecordsFailed")
-    return Answer(200, {key: value for key, value in job.public().items() if key not in hidden})
+    # As it is before the work begins, however fast that is done.
+    shown = {key: value for key, value in job.public().items() if key not in hidden}
+    threading.Thread(target=_process, args=(job, compiled), name=f"job {job.id}", daemon=True).start()
+    return Answer(200, shown)
 
 
 def _check_supported(compiled: Query) -> None:

@@ -5,17 +5,16 @@ It only wakes workers up; the database is the queue of record. Nothing is lost w
 
 from __future__ import annotations
 
-import ctypes
 import fcntl
 import hashlib
-import signal
 import subprocess
-import sys
 import tempfile
 import time
 from pathlib import Path
 
 import redis
+
+from sfsync.tied import tied
 
 _SOCKET_PATH_LIMIT = 100  # the kernel's is 108 bytes, with the closing zero
 
@@ -79,11 +78,4 @@ def _start(socket: Path) -> None:
     command = [str(get_binary_path()), "--port", "0", "--unixsocket", str(socket), "--unixsocketperm", "700"]
     command += ["--save", "", "--appendonly", "no", "--dir", str(socket.parent), "--daemonize", "no"]
     with open(socket.with_suffix(".log"), "ab") as log:
-        subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=log, stderr=log, preexec_fn=end_with_parent)
-
-
-def end_with_parent() -> None:
-    """Ask the kernel to end this process when its parent dies, even by `kill -9` (Linux; elsewhere it stays)."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the parent's to answer
-    if sys.platform == "linux":
-        ctypes.CDLL(None).prctl(1, signal.SIGTERM)  # PR_SET_PDEATHSIG
+        subprocess.Popen(tied(command), stdin=subprocess.DEVNULL, stdout=log, stderr=log, process_group=0)

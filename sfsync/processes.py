@@ -2,38 +2,36 @@
 
 from __future__ import annotations
 
+import fcntl
 import json
+import os
 import signal
 import subprocess
 import sys
+import threading
 import time
-from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from sfsync.broker import end_with_parent
+from django.conf import settings
+
+from sfsync.tied import tied
 
 
-@contextmanager
-def children() -> Iterator[ExitStack]:
-    """A stack of child processes; all of them are ended with the context."""
-    with ExitStack() as stack:
-        yield stack
-
-
-def start(stack: ExitStack, arguments: list[str], log: Path) -> subprocess.Popen[bytes]:
-    """Start a Python process that ends with this one. Its output goes to `log`."""
+def start(arguments: list[str], log: Path, keep_open: Sequence[int] = ()) -> subprocess.Popen[bytes]:
+    """Start a Python process that ends with this one. Its output goes to `log`; it gets the files `keep_open`."""
     with open(log, "ab") as output:
-        process = subprocess.Popen(
-            [sys.executable, *arguments],
+        return subprocess.Popen(
+            tied([sys.executable, *arguments]),
+            cwd=settings.BASE_DIR,
             stdin=subprocess.DEVNULL,
             stdout=output,
             stderr=output,
-            preexec_fn=end_with_parent,
+            pass_fds=keep_open,
+            process_group=0,
         )
-    stack.callback(_stop, process)
-    return process
 
 
 def wait_for_file(path: Path, process: subprocess.Popen[bytes], seconds: float) -> Any:
@@ -48,10 +46,43 @@ def wait_for_file(path: Path, process: subprocess.Popen[bytes], seconds: float) 
     return json.loads(path.read_text(encoding="utf-8"))
 
 
-def _stop(process: subprocess.Popen[bytes]) -> None:
-    process.send_signal(signal.SIGTERM)
-    try:
-        process.wait(timeout=10)
-    except subprocess.TimeoutExpired:
-        process.kill()
-        process.wait()
+def stop(processes: Iterable[subprocess.Popen[bytes]], seconds: float = 10) -> None:
+    """End processes, all at once: in good order, and by force those that take longer than `seconds`."""
+    waiting = [process for process in processes if process.poll() is None]
+    for process in waiting:
+        process.send_signal(signal.SIGTERM)
+    deadline = time.monotonic() + seconds
+    for process in waiting:
+        try:
+            process.wait(timeout=max(0, deadline - time.monotonic()))
+        except subprocess.TimeoutExpired:
+            process.kill()
+            process.wait()
+
+
+@contextmanager
+def only_one(lock: Path, what: str, patience: float = 0) -> Iterator[None]:
+    """Hold a lock that ends with this process. Raises RuntimeError when another holds it for `patience` seconds."""
+    deadline = time.monotonic() + patience
+    with open(lock, "w") as file:
+        while True:
+            try:
+                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                break
+            except BlockingIOError:
+                if time.monotonic() >= deadline:
+                    raise RuntimeError(f"{what} runs on {lock.parent} already.") from None
+                time.sleep(0.2)
+        yield
+
+
+def end_when_orphaned(parent_pid: int | None, each_second: Callable[[], None] = lambda: None) -> None:
+    """Watch from a thread of its own: when `parent_pid` is no longer the parent, this process gets SIGTERM."""
+
+    def watch() -> None:
+        while parent_pid is None or os.getppid() == parent_pid:
+            each_second()
+            time.sleep(1)
+        os.kill(os.getpid(), signal.SIGTERM)
+
+    threading.Thread(target=watch, name="parent", daemon=True).start()

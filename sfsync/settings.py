@@ -7,6 +7,7 @@ Variables may also stand in a file of `NAME=value` lines, named by `SFSYNC_ENV_F
 from __future__ import annotations
 
 import os
+import re
 from pathlib import Path
 
 import environ
@@ -41,6 +42,13 @@ def _number(name: str, default: float, low: float, high: float) -> float:
     return value
 
 
+def _rate(name: str, default: str) -> str:
+    text: str = env.str(name, default=default)
+    if text and not re.fullmatch(r"[1-9][0-9]{0,8}/(second|minute|hour|day)", text):
+        raise ImproperlyConfigured(f"{name} must be like '{default}' (per second, minute, hour or day), not '{text}'.")
+    return text
+
+
 def _encryption_keys() -> list[str]:
     keys = [key.strip() for key in _required("SFSYNC_ENCRYPTION_KEYS", "keys that encrypt secrets").split(",")]
     for position, key in enumerate(keys, start=1):
@@ -68,12 +76,20 @@ USE_TZ = True
 STATIC_URL = "static/"
 
 INSTALLED_APPS = [
-    "django.contrib.admin",
+    "orgs.apps.AdminConfig",
     "django.contrib.auth",
+    "django.contrib.humanize",
     "django.contrib.contenttypes",
     "django.contrib.sessions",
     "django.contrib.messages",
     "django.contrib.staticfiles",
+    "csp",
+    "django_filters",
+    "django_htmx",
+    "drf_spectacular",
+    "drf_spectacular_sidecar",
+    "drf_standardized_errors",
+    "rest_framework",
     "sfsync",
     "orgs",
     "connections",
@@ -82,14 +98,50 @@ INSTALLED_APPS = [
 ]
 
 MIDDLEWARE = [
+    "sfsync.middleware.RequestNumber",
     "django.middleware.security.SecurityMiddleware",
+    "whitenoise.middleware.WhiteNoiseMiddleware",
+    "csp.middleware.CSPMiddleware",
     "django.contrib.sessions.middleware.SessionMiddleware",
     "django.middleware.common.CommonMiddleware",
     "django.middleware.csrf.CsrfViewMiddleware",
     "django.contrib.auth.middleware.AuthenticationMiddleware",
     "django.contrib.messages.middleware.MessageMiddleware",
     "django.middleware.clickjacking.XFrameOptionsMiddleware",
+    "django_htmx.middleware.HtmxMiddleware",
+    "sfsync.middleware.WholePages",
 ]
+
+# Behind HTTPS: cookies go by HTTPS only, plain requests are sent there, browsers remember it for a year.
+SFSYNC_HTTPS = env.bool("SFSYNC_HTTPS", default=False)
+SESSION_COOKIE_SECURE = CSRF_COOKIE_SECURE = SECURE_SSL_REDIRECT = SFSYNC_HTTPS
+SECURE_HSTS_SECONDS = 31_536_000 if SFSYNC_HTTPS else 0
+SECURE_HSTS_INCLUDE_SUBDOMAINS = SECURE_HSTS_PRELOAD = SFSYNC_HTTPS
+SECURE_REDIRECT_EXEMPT = ["^healthz$", "^readyz$"]
+# The proxy in front must set this header itself, and drop one that comes from outside.
+SECURE_PROXY_SSL_HEADER = ("HTTP_X_FORWARDED_PROTO", "https") if SFSYNC_HTTPS else None
+CSRF_TRUSTED_ORIGINS = env.list("SFSYNC_TRUSTED_ORIGINS", default=[])
+X_FRAME_OPTIONS = "DENY"
+SESSION_COOKIE_HTTPONLY = True
+SESSION_COOKIE_SAMESITE = "Lax"
+
+# Static files are served from the packages themselves: nothing has to be collected after an upgrade.
+WHITENOISE_USE_FINDERS = True
+
+# Everything comes from our own origin, and no page has script or style in its text.
+CONTENT_SECURITY_POLICY = {
+    "DIRECTIVES": {
+        "default-src": ["'none'"],
+        "script-src": ["'self'"],
+        "style-src": ["'self'"],
+        "img-src": ["'self'", "data:"],
+        "font-src": ["'self'"],
+        "connect-src": ["'self'"],
+        "form-action": ["'self'"],
+        "frame-ancestors": ["'none'"],
+        "base-uri": ["'none'"],
+    }
+}
 
 TEMPLATES = [
     {
@@ -124,6 +176,8 @@ SFSYNC_DATA = Path(env.str("SFSYNC_DATA", default=str(BASE_DIR / ".sfsync"))).re
 SFSYNC_FILES = Path(env.str("SFSYNC_FILES", default=str(SFSYNC_DATA / "files"))).resolve()
 SFSYNC_STORAGE = Path(env.str("SFSYNC_STORAGE", default=str(SFSYNC_DATA / "storage"))).resolve()
 SFSYNC_SCRATCH = Path(env.str("SFSYNC_SCRATCH", default=str(SFSYNC_DATA / "scratch"))).resolve()
+# Largest file that may be uploaded in the admin or the API.
+SFSYNC_UPLOAD_MB = _number("SFSYNC_UPLOAD_MB", 1000, 0.001, 1_000_000)
 
 for _folder in (SFSYNC_DATA, SFSYNC_FILES, SFSYNC_STORAGE, SFSYNC_SCRATCH):
     _folder.mkdir(parents=True, exist_ok=True)
@@ -159,6 +213,62 @@ SFSYNC_RETRY_SECONDS = _number("SFSYNC_RETRY_SECONDS", 1, 0.01, 60)
 # An approval that comes later than this is refused: the source has moved on.
 SFSYNC_APPROVAL_HOURS = _number("SFSYNC_APPROVAL_HOURS", 72, 0.0001, 8760)
 
+# How long the files of an ended job are kept: its rows, plan and log. 0 keeps them for ever.
+SFSYNC_RETENTION_DAYS = _number("SFSYNC_RETENTION_DAYS", 30, 0, 36_500)
+
+# --- Web ------------------------------------------------------------------------------------------------------------
+
+# Where `up` and `demo` listen.
+SFSYNC_BIND = env.str("SFSYNC_BIND", default="127.0.0.1:8000")
+# Password of the first user, where `up` makes one and cannot ask for it.
+SFSYNC_FIRST_PASSWORD = env.str("SFSYNC_FIRST_PASSWORD", default="")
+# A file that workers and the beat touch while they live, for health checks from outside.
+SFSYNC_ALIVE_FILE = env.str("SFSYNC_ALIVE_FILE", default="")
+
+# --- API ------------------------------------------------------------------------------------------------------------
+
+# How often the API may be called, such as "600/minute"; empty: as often as one likes.
+SFSYNC_API_RATE = _rate("SFSYNC_API_RATE", "600/minute")
+SFSYNC_API_START_RATE = _rate("SFSYNC_API_START_RATE", "60/minute")
+SFSYNC_API_ANONYMOUS_RATE = _rate("SFSYNC_API_ANONYMOUS_RATE", "60/minute")
+# How many proxies stand in front: that many entries of X-Forwarded-For are believed.
+SFSYNC_PROXIES = int(_number("SFSYNC_PROXIES", 0, 0, 10))
+# Where calls are counted. Each process counts for itself unless it is shared.
+CACHES = {"default": env.cache_url("SFSYNC_CACHE_URL", default="locmemcache://")}
+if CACHES["default"]["BACKEND"].endswith("LocMemCache"):
+    # Throttles count here: room enough that nobody pushes a counter out by asking under other names.
+    CACHES["default"]["OPTIONS"] = {"MAX_ENTRIES": 100_000}
+
+REST_FRAMEWORK = {
+    "DEFAULT_RENDERER_CLASSES": ["rest_framework.renderers.JSONRenderer"],
+    "DEFAULT_PARSER_CLASSES": ["orgs.api.parsers.CleanJSONParser"],
+    "DEFAULT_SCHEMA_CLASS": "orgs.api.openapi.Schema",
+    "EXCEPTION_HANDLER": "drf_standardized_errors.handler.exception_handler",
+    "NUM_PROXIES": SFSYNC_PROXIES,
+    "URL_FORMAT_OVERRIDE": None,
+    "TEST_REQUEST_DEFAULT_FORMAT": "json",
+}
+DRF_STANDARDIZED_ERRORS = {"ENABLE_IN_DEBUG_FOR_UNHANDLED_EXCEPTIONS": True}
+SPECTACULAR_SETTINGS = {
+    "TITLE": "sfsync",
+    "DESCRIPTION": "Keeps Salesforce objects equal to files and databases. Lists come in pages: follow `next`. Errors "
+    "all have one shape. What you may not see answers as if it did not exist.",
+    "VERSION": "1",
+    "SCHEMA_PATH_PREFIX": "/api/v1",
+    "DEFAULT_QUERY_MANAGER": "_default_manager",
+    "SERVE_INCLUDE_SCHEMA": False,
+    "SERVE_AUTHENTICATION": [],
+    "COMPONENT_SPLIT_REQUEST": True,
+    "SWAGGER_UI_DIST": "SIDECAR",
+    "SWAGGER_UI_FAVICON_HREF": "SIDECAR",
+    "SWAGGER_UI_SETTINGS": {"persistAuthorization": False, "deepLinking": False, "validatorUrl": None},
+    "ENUM_NAME_OVERRIDES": {
+        "JobStatusEnum": "jobs.models.Status",
+        "RoleEnum": "orgs.models.Role",
+        "KindEnum": "connections.kinds.choices",
+    },
+}
+
 # --- Row engine -----------------------------------------------------------------------------------------------------
 
 SFSYNC_ENGINE_MEMORY_MB = int(_number("SFSYNC_ENGINE_MEMORY_MB", 320, 64, 1_000_000))
@@ -167,16 +277,25 @@ SFSYNC_ENGINE_THREADS = int(_number("SFSYNC_ENGINE_THREADS", 2, 1, 256))
 # Dotted path of a function (host, port) that raises when a connection may not go to an address.
 SFSYNC_ADDRESS_POLICY = env.str("SFSYNC_ADDRESS_POLICY", default="connections.addresses.allow_all")
 
+# --- Logs -----------------------------------------------------------------------------------------------------------
+
+SFSYNC_LOG_FORMAT = env.str("SFSYNC_LOG_FORMAT", default="plain")
+if SFSYNC_LOG_FORMAT not in ("plain", "json"):
+    raise ImproperlyConfigured(f"SFSYNC_LOG_FORMAT is 'plain' or 'json', not '{SFSYNC_LOG_FORMAT}'.")
+
 LOGGING = {
     "version": 1,
     "disable_existing_loggers": False,
-    "formatters": {"plain": {"format": "%(asctime)s %(levelname)s %(name)s %(message)s"}},
-    "handlers": {"console": {"class": "logging.StreamHandler", "formatter": "plain"}},
+    "formatters": {"lines": {"()": "sfsync.logs.formatter", "style": SFSYNC_LOG_FORMAT}},
+    "handlers": {"console": {"class": "logging.StreamHandler", "formatter": "lines"}},
+    "root": {"handlers": ["console"], "level": "WARNING"},
     "loggers": {
         "sfsync": {
             "handlers": ["console"],
             "level": env.str("SFSYNC_LOG_LEVEL", default="INFO"),
             "propagate": False,
-        }
+        },
+        # Django's own handlers mail stack traces; what it has to say goes where everything goes.
+        "django": {"handlers": ["console"], "level": "WARNING", "propagate": False},
     },
 }

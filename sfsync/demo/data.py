@@ -75,6 +75,30 @@ def change_some(path: Path, share: float) -> int:
     return len(chosen)
 
 
+def write_airports(path: Path, rows: int) -> None:
+    """A CSV file of airports, numbered 1 and up."""
+    chance = random.Random(3)
+    with open(path, "w", newline="", encoding="utf-8") as file:
+        writer = csv.writer(file)
+        writer.writerow(["airport", "name", "city", "altitude"])
+        for number in range(1, rows + 1):
+            city = chance.choice(_CITIES)
+            writer.writerow([number, f"{city} {number}", city, chance.randint(0, 2_500)])
+
+
+def write_newsletter(path: Path, rows: int) -> None:
+    """A CSV file of readers, for a visitor to map; a few of its e-mail addresses and names are wrong."""
+    chance = random.Random(4)
+    with open(path, "w", newline="", encoding="utf-8") as file:
+        writer = csv.writer(file)
+        writer.writerow(["External Id", "First Name", "Last Name", "Email", "City", "Subscribed"])
+        for number in range(1, rows + 1):
+            email = "nobody at example" if number % 40 == 7 else f"reader{number}@example.com"
+            last = "" if number % 60 == 11 else chance.choice(_LAST)
+            city = chance.choice(_CITIES)
+            writer.writerow([f"N{number:05}", chance.choice(_FIRST), last, email, city, chance.choice(["yes", "no"])])
+
+
 def _write_people(path: Path, people: list[list[str]]) -> None:
     with open(path, "w", newline="", encoding="utf-8") as file:
         writer = csv.writer(file)
