@@ -1,11 +1,11 @@
-# Everything that a fresh machine with Python 3.11 and make needs: `make demo`, `make test`.
+# Everything that a fresh machine with Python 3.11 and make needs: `make demo`, `make up`, `make test`.
 
 PYTHON ?= python3.11
 VENV := .venv
 RUN := $(VENV)/bin/python
 READY := $(VENV)/.installed
 
-.PHONY: setup demo test lint bench lock clean
+.PHONY: setup demo up test lint screenshots bench lock clean
 
 setup: $(READY) .env
 
@@ -23,6 +23,10 @@ demo: setup
 	rm -rf .sfsync/demo
 	SFSYNC_DATA=.sfsync/demo $(RUN) manage.py demo $(ARGS)
 
+# The same without demo data, in .sfsync; it asks for the first user.
+up: setup
+	$(RUN) manage.py up $(ARGS)
+
 test: $(READY)
 	$(RUN) -m tests $(ARGS)
 
@@ -32,6 +36,10 @@ lint: setup
 	$(VENV)/bin/mypy
 	$(VENV)/bin/lint-imports
 	$(RUN) manage.py makemigrations --check --dry-run
+
+# Each page of the demo, by a real browser; needs Chromium.
+screenshots: setup
+	$(RUN) -m tests.browser.screenshots $(ARGS)
 
 bench: setup
 	$(RUN) -m benchmarks.million $(ARGS)
