@@ -11,7 +11,9 @@ from django.contrib.auth.models import User
 
 from connections.models import Connection
 from jobs.models import Batch, Job
+from orgs.access import Actor, operator
 from orgs.models import Membership, Organization, Role
+from orgs.tenancy import TenantModel
 from syncs.models import FieldMapping, Sync
 
 
@@ -21,8 +23,13 @@ def make_organization(slug: str = "alpha", **changes: Any) -> Organization:
 
 def make_member(organization: Organization, username: str, role: str = Role.MEMBER) -> User:
     user = User.objects.create_user(username)
-    Membership.objects.create(organization=organization, user=user, role=role)
+    Membership.all_objects.create(organization=organization, user=user, role=role)
     return user
+
+
+def anybody(row: TenantModel) -> Actor:
+    """Somebody who may do everything in the organization of `row`."""
+    return operator(row.organization, "alice")
 
 
 def make_connection(organization: Organization, kind: str = "delimited_file", **changes: Any) -> Connection:

@@ -18,7 +18,7 @@ from connections.kinds import KINDS
 from jobs.models import BatchState, Status
 from sandbox.__main__ import _parser
 from syncs.engine import rules
-from syncs.models import FieldMapping, Sync
+from syncs.models import FieldMapping, Schedule, Sync
 
 ROOT = Path(__file__).resolve().parent.parent
 REFERENCE = ROOT / "docs" / "reference"
@@ -126,11 +126,13 @@ def test_each_error_class_has_a_line(module, name):
     assert re.search(rf"^\| `{name}` \|", text("errors.md"), re.MULTILINE)
 
 
-@pytest.mark.parametrize(("model", "part"), [(Sync, "Settings of a sync"), (FieldMapping, "Field mappings")])
-def test_each_setting_of_a_sync_and_of_a_field_mapping_has_a_line(model, part):
+@pytest.mark.parametrize(
+    ("model", "part"), [(Sync, "Settings of a sync"), (FieldMapping, "Field mappings"), (Schedule, "Schedule")]
+)
+def test_each_setting_of_a_sync_of_a_field_mapping_and_of_a_schedule_has_a_line(model, part):
     described = section("sync.md", part)
     names = {field.verbose_name for field in model._meta.concrete_fields if field.name not in NOT_FOR_PEOPLE}
-    if model is FieldMapping:
+    if model is not Sync:
         names -= {"organization"}
     assert {line.strip() for line in re.findall(r"^\| ([a-z ]+) \|", described, re.MULTILINE)} - {"setting"} == names
 
@@ -139,6 +141,12 @@ def test_each_rule_that_rejects_a_row_has_a_line():
     codes = {value for name, value in vars(rules).items() if name.isupper() and isinstance(value, str)}
     assert len(codes) > 10
     assert codes == set(re.findall(r"^\| `([^`]+)` \|", section("sync.md", "Rules that reject a row"), re.MULTILINE))
+
+
+def test_the_front_page_leads_to_each_guide_and_each_reference():
+    front = (ROOT / "README.md").read_text(encoding="utf-8")
+    led_to = {(ROOT / target.partition("#")[0]).resolve() for target in LINK.findall(front)}
+    assert {path for folder in ("howto", "reference") for path in (ROOT / "docs" / folder).glob("*.md")} <= led_to
 
 
 def test_no_setting_is_described_that_does_not_exist():

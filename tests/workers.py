@@ -1,4 +1,4 @@
-"""Real worker processes on the test database, which tests may kill, stop and continue."""
+"""Real processes on the test database, which tests may kill, stop and continue."""
 
 from __future__ import annotations
 
@@ -41,13 +41,13 @@ def worker_environment(**changes: str) -> dict[str, str]:
     }
 
 
-class Worker:
-    """One worker process."""
+class Process:
+    """A Python process on the test's database. Its output goes to `<name>.log`."""
 
-    def __init__(self, *, concurrency: int = 3, **environment: str) -> None:
-        self._arguments = [sys.executable, "manage.py", "worker", f"--concurrency={concurrency}"]
+    def __init__(self, name: str, *arguments: str, **environment: str) -> None:
+        self._arguments = [sys.executable, *arguments]
         self._environment = worker_environment(**environment)
-        self.log = Path(settings.SFSYNC_DATA) / "worker.log"
+        self.log = Path(settings.SFSYNC_DATA) / f"{name}.log"
         self.start()
 
     def start(self) -> None:
@@ -79,6 +79,20 @@ class Worker:
             self._process.wait(timeout=10)
         except subprocess.TimeoutExpired:
             self.kill()
+
+
+class Worker(Process):
+    """One worker."""
+
+    def __init__(self, *, concurrency: int = 3, **environment: str) -> None:
+        super().__init__("worker", "manage.py", "worker", f"--concurrency={concurrency}", **environment)
+
+
+class Beat(Process):
+    """The beat."""
+
+    def __init__(self, **environment: str) -> None:
+        super().__init__("beat", "manage.py", "beat", **environment)
 
 
 def wait_for(condition: Callable[[], Any], what: str, seconds: float = 60) -> Any:

@@ -16,7 +16,7 @@ from syncs.models import Sync
 from tests.acceptance.real_data import writing_calls
 from tests.acceptance.refusing_postgres import refusing_postgres
 from tests.connections.sources import postgres
-from tests.factories import make_connection, make_organization, make_sync
+from tests.factories import anybody, make_connection, make_organization, make_sync
 from tests.jobs.scenario import file_of, go_on, make_destination, run, sandbox_values, write_csv
 from tests.sandbox_process import SandboxProcess
 from tests.workers import worker_environment
@@ -412,7 +412,7 @@ def test_a_name_that_no_sync_has_is_told_with_those_there_are(sandbox):
 
 def test_a_second_job_on_a_running_sync_is_refused_by_its_number(sandbox):
     sync = make(sandbox)
-    job = start_job(sync, wake=False)
+    job = start_job(sync, by=anybody(sync), wake=False)
     with pytest.raises(CommandError) as refused:
         call_command("run_sync", sync.name)
     assert f"The sync 'Accounts' already has a job: job {job.pk}, queued since" in str(refused.value)

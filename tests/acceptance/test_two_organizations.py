@@ -17,11 +17,12 @@ from jobs.errors import JobRefused
 from jobs.management.commands._lookup import find_sync
 from jobs.models import Job, JobEvent, Status
 from jobs.start import approve_job, cancel_job, reject_job, start_job
+from orgs.access import Denied, operator
 from orgs.tenancy import organization_scope
 from syncs.models import Sync
 from tests.acceptance.real_data import writing_calls
 from tests.connections.sources import postgres
-from tests.factories import make_connection, make_job, make_organization, make_sync
+from tests.factories import anybody, make_connection, make_job, make_organization, make_sync
 from tests.jobs.scenario import file_of, make_destination, run, sandbox_values, write_csv
 from tests.sandbox_process import SandboxProcess
 from tests.workers import Worker, wait_for_end, worker_environment
@@ -108,25 +109,27 @@ def test_a_sync_with_another_organizations_connection_is_refused(alpha, beta, sa
         # Saved past the check all the same: no job of it starts.
         crossed.save()
         with pytest.raises(JobRefused, match="does not exist in this organization"):
-            start_job(crossed, wake=False)
+            start_job(crossed, by=anybody(crossed), wake=False)
         ours.save()
     assert not Job.all_objects.exists()
     assert theirs.source.name not in str(JobRefused)
 
 
-def test_within_a_scope_another_organizations_syncs_and_jobs_cannot_be_touched(alpha, beta, sandbox):
+def test_another_organizations_syncs_and_jobs_cannot_be_touched(alpha, beta, sandbox):
     theirs = make(beta, sandbox)
+    somebody = operator(alpha, "alice")
     job = make_job(theirs, status=Status.WAITING_APPROVAL)
     with organization_scope(alpha):
         for model in (Sync, Connection, Job):
             assert not model.objects.exists()
         with pytest.raises(Sync.DoesNotExist):
             Sync.objects.get(pk=theirs.pk)
-        with pytest.raises(JobRefused):
-            start_job(theirs, wake=False)
+        with pytest.raises(Denied):
+            start_job(theirs, by=somebody, wake=False)
         for decide in (approve_job, reject_job, cancel_job):
-            with pytest.raises(JobRefused) as refused:
-                decide(job, by="alice")
+            with pytest.raises(Denied) as refused:
+                decide(job, by=somebody)
+            assert not refused.value.exists
             assert theirs.name not in str(refused.value)
     assert list(Job.all_objects.values_list("pk", "status")) == [(job.pk, Status.WAITING_APPROVAL)]
 
@@ -241,7 +244,10 @@ def shell(*arguments):
 def test_planted_secrets_are_in_no_dump_no_log_no_event_and_no_error(alpha, planted, worker, capsys):
     with postgres.schema() as schema:
         write_csv(alpha, "accounts.csv", [["id", "name"], ["A1", "Ours"], ["A2", ""]])
-        jobs = [start_job(make(alpha, planted)), start_job(make_postgres_sync(alpha, planted, schema))]
+        jobs = [
+            start_job(sync, by=anybody(sync))
+            for sync in (make(alpha, planted), make_postgres_sync(alpha, planted, schema))
+        ]
         ended = [wait_for_end(job) for job in jobs]
         assert [job.status for job in ended] == [Status.PARTIAL, Status.SUCCEEDED], [job.reason for job in ended]
 
@@ -249,13 +255,13 @@ def test_planted_secrets_are_in_no_dump_no_log_no_event_and_no_error(alpha, plan
         sync = jobs[0].sync
         sync.destination.set_values({**sandbox_values(planted), "password": "planted-wrong"})
         sync.destination.save()
-        refused = wait_for_end(start_job(sync))
+        refused = wait_for_end(start_job(sync, by=anybody(sync)))
         assert refused.status == Status.FAILED and "planted" not in refused.reason
         planted.faults({"method": "POST", "path": "/jobs/ingest/?$", "action": "status", "status": 503, "times": 2})
         sync.destination.set_values(sandbox_values(planted))
         sync.destination.save()
         write_csv(alpha, "accounts.csv", [["id", "name"], ["A1", "Changed"]])
-        tried_again = wait_for_end(start_job(sync))
+        tried_again = wait_for_end(start_job(sync, by=anybody(sync)))
         assert tried_again.status == Status.SUCCEEDED
 
         call_command("show_job", str(refused.pk))

@@ -9,6 +9,7 @@ import pytest
 
 from jobs.models import Batch, BatchState, JobEvent, Status
 from jobs.start import start_job
+from tests.factories import anybody
 from tests.jobs.scenario import make_people_sync, people, write_csv
 from tests.workers import Worker, wait_for, wait_for_end
 
@@ -49,7 +50,7 @@ def test_both_workers_have_batches_of_one_job_and_killing_one_loses_nothing(sync
     sandbox.faults(
         {"method": "PUT", "path": "/batches/?$", "every": 1, "times": None, "action": "hold_before", "seconds": 1}
     )
-    job = start_job(sync)
+    job = start_job(sync, by=anybody(sync))
     pids = {str(worker.pid) for worker in workers}
     wait_for(lambda: holders(job) == pids, "both workers to hold batches")
     workers[0].kill()
@@ -58,7 +59,7 @@ def test_both_workers_have_batches_of_one_job_and_killing_one_loses_nothing(sync
 
 
 def test_redis_stopped_and_started_in_the_middle_loses_nothing(sync, org, workers, redis_server):
-    job = start_job(sync)
+    job = start_job(sync, by=anybody(sync))
     wait_for(lambda: Batch.all_objects.filter(job=job, state=BatchState.DONE).count() >= 3, "some batches to end")
     redis_server.kill()
     time.sleep(3)
@@ -68,7 +69,7 @@ def test_redis_stopped_and_started_in_the_middle_loses_nothing(sync, org, worker
 
 def test_a_job_that_was_started_while_redis_was_down_runs_when_it_is_back(sync, org, workers, redis_server):
     redis_server.kill()
-    job = start_job(sync)
+    job = start_job(sync, by=anybody(sync))
     job.refresh_from_db()
     assert job.status == Status.QUEUED and "cannot be reached" in job.reason
     assert JobEvent.all_objects.filter(job=job, text__contains="stays queued").exists()

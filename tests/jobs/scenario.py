@@ -15,7 +15,7 @@ from jobs.models import Job
 from jobs.start import start_job
 from orgs.models import Organization
 from syncs.models import Sync
-from tests.factories import make_connection, make_organization, make_sync
+from tests.factories import anybody, make_connection, make_organization, make_sync
 from tests.sandbox_process import SandboxProcess
 
 KEYED = {"External_Id__c": "id", "LastName": "last", "FirstName": "first", "Title": "title"}
@@ -79,7 +79,7 @@ def make_people_sync(sandbox: SandboxProcess, *, organization: Organization | No
 def run(sync: Sync, **options: Any) -> Job:
     """Run a job of the sync in this process, to its end or to the approval it waits for."""
     sync.refresh_from_db()
-    return work_on(start_job(sync, wake=False, **options), tell=lambda job: None)
+    return work_on(start_job(sync, by=anybody(sync), wake=False, **options), tell=lambda job: None)
 
 
 def go_on(job: Job) -> Job:

@@ -13,6 +13,7 @@ from django.db import connection
 from jobs.foreground import work_on
 from jobs.models import Batch, Job, JobEvent, Status
 from jobs.start import start_job
+from tests.factories import anybody
 from tests.jobs.scenario import make_people_sync, people, run, write_csv
 from tests.workers import wait_for
 
@@ -61,7 +62,7 @@ def test_a_disk_that_is_full_at_each_write_delays_a_job_and_changes_nothing(sand
     write_csv(sync.organization, "people.csv", people(ROWS))
     ballast = disk / "ballast"
     fill(ballast, leave=16 << 10)
-    job = start_job(sync, wake=False)
+    job = start_job(sync, by=anybody(sync), wake=False)
     freed = 0
 
     def work() -> None:

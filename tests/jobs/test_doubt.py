@@ -20,6 +20,7 @@ from jobs.models import Batch, BatchState, Job, Status
 from jobs.run import run_job
 from jobs.start import approve_job, cancel_job, start_job
 from jobs.sweep import claim_due
+from tests.factories import anybody
 from tests.jobs.scenario import go_on, make_people_sync, people, run, write_csv
 from tests.workers import wait_for
 
@@ -45,7 +46,7 @@ def make_due(job):
 
 def a_closed_batch(sync):
     """A job under way, with its first batch at Salesforce."""
-    job = start_job(sync, wake=False)
+    job = start_job(sync, by=anybody(sync), wake=False)
     run_job(job.pk)
     batch = Batch.all_objects.filter(job=job).first()
     advance_batch(batch.pk)
@@ -133,13 +134,13 @@ def test_a_connection_that_leads_elsewhere_for_a_while_forgets_nothing(sync, mon
 def test_an_approval_that_comes_before_the_planner_let_go_is_not_overlooked(sync, monkeypatch):
     run(sync)
     write_csv(sync.organization, "people.csv", people(50))
-    job = start_job(sync, wake=False)
+    job = start_job(sync, by=anybody(sync), wake=False)
     release = Lease._release
 
     def approve_first(lease):
         waiting = Job.all_objects.filter(pk=job.pk, status=Status.WAITING_APPROVAL).first()
         if waiting:
-            approve_job(waiting, by="test", wake=False)
+            approve_job(waiting, by=anybody(waiting), wake=False)
         release(lease)
 
     with monkeypatch.context() as patched:
@@ -179,10 +180,10 @@ def test_only_the_current_snapshot_is_kept(sync):
 
 def test_a_full_resync_that_was_cancelled_forgets_nothing(sync):
     run(sync)
-    job = start_job(sync, wake=False, full_resync=True)
+    job = start_job(sync, by=anybody(sync), wake=False, full_resync=True)
     run_job(job.pk)
     job.refresh_from_db()
-    cancel_job(job, by="test")
+    cancel_job(job, by=anybody(job))
     assert go_on(job).status == Status.CANCELLED
     write_csv(sync.organization, "people.csv", people(95))
     assert run(sync).counts["dropped"]["deleted"] == 5

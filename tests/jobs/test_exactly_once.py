@@ -11,6 +11,7 @@ import pytest
 
 from jobs.models import Batch, BatchState, Job, Status
 from jobs.start import cancel_job, start_job
+from tests.factories import anybody
 from tests.jobs.scenario import make_people_sync, people, run, write_csv
 from tests.workers import Worker, wait_for, wait_for_end
 
@@ -105,7 +106,7 @@ def held(sandbox, rule_id):
 def test_a_worker_killed_twenty_times_at_each_arrow_of_the_ledger_loses_and_doubles_nothing(scenario, sandbox, worker):
     # Two batches at a time: enough are left for the last arrows.
     victim = worker(concurrency=2, SFSYNC_BATCHES_AT_ONCE="2")
-    job = start_job(scenario.sync)
+    job = start_job(scenario.sync, by=anybody(scenario.sync))
     for arrow in TWENTY:
         (rule,) = sandbox.faults({**arrow, "nth": 1, "seconds": 120})[-1:]
         wait_for(lambda rule=rule: held(sandbox, rule["id"]), f"a call held at {arrow}")
@@ -122,7 +123,7 @@ def alive(job):
 
 def test_a_worker_that_was_stopped_past_its_lease_and_continued_does_no_harm(scenario, sandbox, worker):
     slow = worker()
-    job = start_job(scenario.sync)
+    job = start_job(scenario.sync, by=anybody(scenario.sync))
     for call in ("create", "upload", "close"):
         (rule,) = sandbox.faults({**CALLS[call], "nth": 1, "action": "hold_before", "seconds": 120})[-1:]
         wait_for(lambda rule=rule: held(sandbox, rule["id"]), f"a held {call}")
@@ -170,10 +171,10 @@ def test_a_salesforce_job_that_ends_early_leaves_nothing_out(scenario, sandbox, 
 
 def test_a_cancelled_job_keeps_what_was_confirmed_and_the_next_one_sends_the_rest(scenario, sandbox, worker):
     worker(concurrency=2, SFSYNC_BATCHES_AT_ONCE="2")
-    job = start_job(scenario.sync)
+    job = start_job(scenario.sync, by=anybody(scenario.sync))
     wait_for(lambda: Batch.all_objects.filter(job=job, state=BatchState.DONE).count() >= 3, "some batches to end")
     job.refresh_from_db()
-    cancel_job(job, by="test")
+    cancel_job(job, by=anybody(job))
     job = wait_for_end(job)
     assert job.status == Status.CANCELLED
     confirmed = job.counts["inserted"] + job.counts["updated"]

@@ -8,7 +8,8 @@ from jobs.errors import JobRefused
 from jobs.models import Batch, BatchState, Job, JobEvent, Status
 from jobs.start import approve_job, cancel_job, reject_job, start_job
 from jobs.sweep import claim_due
-from tests.factories import make_batch, make_connection, make_job, make_organization, make_sync
+from syncs.models import Sync
+from tests.factories import anybody, make_batch, make_connection, make_job, make_organization, make_sync
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
@@ -31,16 +32,16 @@ def waiting(sync, **changes):
 
 
 def test_a_started_job_carries_its_spec_and_wakes_a_worker(sync, sent):
-    job = start_job(sync, by="alice")
+    job = start_job(sync, by=anybody(sync))
     assert job.spec == sync.spec().to_json()
     assert job.status == Status.QUEUED
     assert sent == [(queue.RUN_JOB, job.pk)]
 
 
 def test_a_second_job_on_a_running_sync_is_refused_and_says_what_to_do(sync, sent):
-    first = start_job(sync)
+    first = start_job(sync, by=anybody(sync))
     with pytest.raises(JobRefused) as refused:
-        start_job(sync)
+        start_job(sync, by=anybody(sync))
     assert f"job {first.pk}, queued" in str(refused.value)
     assert f"cancel_job {first.pk}" in str(refused.value)
     assert Job.all_objects.count() == 1
@@ -53,7 +54,7 @@ def test_with_the_broker_down_a_job_stays_queued_and_says_why(sync, settings):
     old = app.conf.broker_url
     app.conf.broker_url = settings.SFSYNC_BROKER_URL
     try:
-        job = start_job(sync)
+        job = start_job(sync, by=anybody(sync))
     finally:
         app.conf.broker_url = old
     job.refresh_from_db()
@@ -66,14 +67,14 @@ def test_with_the_broker_down_a_job_stays_queued_and_says_why(sync, settings):
 
 def test_an_approved_job_loads(sync, sent):
     job = waiting(sync)
-    approve_job(job, by="alice")
+    approve_job(job, by=anybody(job))
     assert (job.status, job.approved_by) == (Status.LOADING, "alice")
     assert sent == [(queue.RUN_JOB, job.pk)]
 
 
 def test_a_rejected_job_is_over(sync, sent):
     job = waiting(sync)
-    reject_job(job, by="alice", reason="too many")
+    reject_job(job, by=anybody(job), reason="too many")
     assert job.status == Status.CANCELLED
     assert "too many" in job.reason
     assert sent == []
@@ -86,21 +87,21 @@ def test_a_plan_is_void_when_the_sync_was_changed_since(sync, sent):
     job.refresh_from_db()
     job = Job.all_objects.get(pk=job.pk)
     with pytest.raises(JobRefused, match="was changed since"):
-        approve_job(job, by="alice")
+        approve_job(job, by=anybody(job))
     assert Job.all_objects.get(pk=job.pk).status == Status.WAITING_APPROVAL
 
 
 def test_a_plan_grows_too_old_to_approve(sync, sent, settings):
     job = waiting(sync, planned_at=timezone.now() - timedelta(hours=settings.SFSYNC_APPROVAL_HOURS + 1))
     with pytest.raises(JobRefused, match="older than"):
-        approve_job(job, by="alice")
+        approve_job(job, by=anybody(job))
 
 
 @pytest.mark.parametrize("decide", [approve_job, reject_job])
 def test_only_a_job_that_waits_can_be_decided_about(sync, sent, decide):
     job = make_job(sync, status=Status.LOADING)
     with pytest.raises(JobRefused, match="does not wait for approval"):
-        decide(job, by="alice")
+        decide(job, by=anybody(job))
 
 
 @pytest.mark.parametrize(
@@ -114,14 +115,14 @@ def test_only_a_job_that_waits_can_be_decided_about(sync, sent, decide):
 )
 def test_a_live_job_can_be_cancelled(sync, sent, status, then):
     job = make_job(sync, status=status)
-    cancel_job(job, by="alice")
+    cancel_job(job, by=anybody(job))
     assert job.status == then
 
 
 @pytest.mark.parametrize("status", [Status.SUCCEEDED, Status.FAILED, Status.CANCELLED, Status.FINISHING])
 def test_what_is_over_cannot_be_cancelled(sync, sent, status):
     with pytest.raises(JobRefused, match="cannot be cancelled"):
-        cancel_job(make_job(sync, status=status), by="alice")
+        cancel_job(make_job(sync, status=status), by=anybody(sync))
 
 
 def test_a_due_row_is_claimed_once_and_again_when_its_message_was_lost(sync):
@@ -165,3 +166,13 @@ def test_batches_wait_until_their_job_has_its_slot(sync):
     loading(sync, 2)
     Job.all_objects.update(load_slot=None)
     assert claim_due() == []
+
+
+def test_a_sync_that_was_paused_or_changed_since_it_was_read_is_started_as_it_is_now(sync, sent):
+    read_before = Sync.all_objects.get(pk=sync.pk)
+    Sync.all_objects.filter(pk=sync.pk).update(object="Contact")
+    assert start_job(read_before, by=anybody(sync)).spec["object"] == "Contact"
+    Job.all_objects.update(status=Status.SUCCEEDED)
+    Sync.all_objects.filter(pk=sync.pk).update(paused=True)
+    with pytest.raises(JobRefused, match="is paused"):
+        start_job(read_before, by=anybody(sync))

@@ -13,7 +13,7 @@ from jobs.models import Batch, BatchState, Job, Status
 from jobs.run import run_job
 from jobs.start import start_job
 from jobs.sweep import claim_due
-from tests.factories import make_organization
+from tests.factories import anybody, make_organization
 from tests.jobs.scenario import go_on, make_people_sync, people, run, write_csv
 
 pytestmark = pytest.mark.django_db(transaction=True)
@@ -34,7 +34,7 @@ def make_due(job):
 
 
 def test_a_job_whose_last_batch_ended_without_waking_it_looks_for_itself(sync):
-    job = start_job(sync, wake=False)
+    job = start_job(sync, by=anybody(sync), wake=False)
     run_job(job.pk)
     job.refresh_from_db()
     assert job.status == Status.LOADING
@@ -42,14 +42,14 @@ def test_a_job_whose_last_batch_ended_without_waking_it_looks_for_itself(sync):
 
 
 def test_batches_are_due_although_their_planner_died_just_after_taking_the_slot(sync):
-    job = start_job(sync, wake=False)
+    job = start_job(sync, by=anybody(sync), wake=False)
     run_job(job.pk)
     assert {task for task, _ in claim_due(job)} == {"jobs.advance_batch"}
     assert Batch.all_objects.filter(job=job, next_poll_at__isnull=True).count() == 0
 
 
 def test_a_batch_whose_holder_was_too_slow_stays_due(sync, monkeypatch):
-    job = start_job(sync, wake=False)
+    job = start_job(sync, by=anybody(sync), wake=False)
     run_job(job.pk)
     batch = Batch.all_objects.filter(job=job).first()
 
@@ -92,7 +92,7 @@ def test_of_two_syncs_into_one_object_one_loads_at_a_time(sandbox, sync):
     elsewhere = make_organization("beta")
     other = make_people_sync(sandbox, organization=elsewhere)
     write_csv(elsewhere, "people.csv", people(100))
-    first, second = start_job(sync, wake=False), start_job(other, wake=False)
+    first, second = start_job(sync, by=anybody(sync), wake=False), start_job(other, by=anybody(other), wake=False)
     run_job(first.pk)
     run_job(second.pk)
     second.refresh_from_db()

@@ -1,8 +1,17 @@
 import pytest
 from django.apps import apps
+from django.http import StreamingHttpResponse
 
 from connections.models import Connection
-from orgs.tenancy import NoOrganization, TenantManager, TenantModel, current_organization, organization_scope
+from orgs.models import Organization
+from orgs.tenancy import (
+    NoOrganization,
+    TenantManager,
+    TenantModel,
+    current_organization,
+    organization_scope,
+    scoped_to_the_end,
+)
 from syncs.models import Sync
 from tests.factories import make_organization, make_sync
 
@@ -27,8 +36,8 @@ QUESTIONS = [
 
 
 def test_every_model_of_ours_but_the_organization_itself_belongs_to_one():
-    ours = {model for model in apps.get_models() if model._meta.app_label in ("connections", "syncs", "jobs")}
-    assert ours == set(TENANT_MODELS)
+    ours = {model for model in apps.get_models() if model._meta.app_label in ("orgs", "connections", "syncs", "jobs")}
+    assert ours == {Organization, *TENANT_MODELS}
     assert len(ours) >= 7
 
 
@@ -66,3 +75,36 @@ def test_a_scope_inside_another_gives_the_outer_one_back():
         with organization_scope(beta):
             assert current_organization() == beta
         assert current_organization() == alpha
+
+
+def test_a_stream_sees_its_organization_to_its_last_byte():
+    alpha = make_organization("alpha")
+
+    def names():
+        for _ in range(3):
+            yield f"{current_organization()}\n".encode()
+
+    response = scoped_to_the_end(StreamingHttpResponse(names()), alpha)
+    sent = []
+    for part in response.streaming_content:
+        sent.append(part)
+        # Between two parts the server does other things, which are not this organization's.
+        with pytest.raises(NoOrganization):
+            current_organization()
+    assert sent == [b"Alpha\n"] * 3
+
+
+def test_a_stream_that_nobody_reads_to_its_end_is_closed():
+    alpha, closed = make_organization("alpha"), []
+
+    def parts():
+        try:
+            yield b"one"
+            yield b"two"
+        finally:
+            closed.append(True)
+
+    response = scoped_to_the_end(StreamingHttpResponse(parts()), alpha)
+    next(iter(response.streaming_content))
+    response.close()
+    assert closed == [True]

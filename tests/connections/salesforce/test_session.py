@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import io
+import re
 import threading
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -225,11 +227,20 @@ def test_a_full_disk_is_not_taken_for_the_network(sandbox: SandboxProcess, tmp_p
 
 def test_a_check_goes_through_every_step(sandbox: SandboxProcess) -> None:
     seen: list[str] = []
+
+    def run(step: str, take: Callable[[], list[tuple[str, str]]]) -> list[tuple[str, str]]:
+        seen.append(step)
+        return take()
+
     with sandbox_session(sandbox) as session:
-        outcome = check(session, lambda step, text: seen.append(step))
-    assert [step for step, _ in outcome] == seen == ["login", "version", "limits", "organization"]
-    assert "62.0" in dict(outcome)["version"]
-    assert "API requests used" in dict(outcome)["limits"]
+        found = dict(check(session, run))
+        assert session.calls == 5
+    assert seen == ["login", "API version", "limits", "organization", "user"]
+    assert found["API version"] == "62.0"
+    assert re.fullmatch(r"[\d,]+ of [\d,]+ in 24 hours", found["API requests left"])
+    assert found["Environment"] == "sandbox"
+    assert found["Logged in as"] == f"Sandy Box ({sandbox.username})"
+    assert found["Clock skew"] == "less than 2 seconds"
     with (
         sandbox_session(sandbox, api_version="99.0") as session,
         pytest.raises(MisconfiguredError, match="no API version 99.0; its newest is"),
