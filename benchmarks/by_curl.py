@@ -7,7 +7,7 @@ from pathlib import Path
 
 import requests
 
-from sfsync.demo_data import SANDBOX_LOGIN
+from sfsync.demo.data import SANDBOX_LOGIN
 
 VERSION = "v62.0"
 

@@ -37,9 +37,9 @@ COLUMNS = {
 }
 
 
-def write_people(path: Path, rows: int, *, changed_every: int = 0) -> None:
-    """Write the CSV file; every `changed_every`-th row has another title."""
-    columns = dict(COLUMNS)
+def write_people(path: Path, rows: int, *, changed_every: int = 0, columns: dict[str, str] = COLUMNS) -> None:
+    """Write the CSV file; every `changed_every`-th row has another title. columns: by name, SQL of the row number i."""
+    columns = dict(columns)
     if changed_every:
         columns["Title"] = f"CASE WHEN i % {changed_every} = 0 THEN 'Promoted' ELSE {columns['Title']} END"
     select = ", ".join(f'{expression} AS "{name}"' for name, expression in columns.items())
@@ -89,7 +89,7 @@ def _run(folder: Path, rows: int) -> None:
 
     from orgs.models import Organization
     from sfsync import processes
-    from sfsync.demo_data import SANDBOX_LOGIN
+    from sfsync.demo.data import SANDBOX_LOGIN
 
     call_command("migrate", verbosity=0)
     organization = Organization.objects.create(name="Bench", slug="bench")
@@ -99,12 +99,11 @@ def _run(folder: Path, rows: int) -> None:
     size = (files / "people.csv").stat().st_size / 1e6
     print(f"{rows:,} contacts x {len(COLUMNS)} columns, {size:.0f} MB of CSV, on {os.cpu_count()} cores\n")
     print(f"{'':<34}{'CPU s':>9}{'peak MB':>9}{'sandbox CPU':>12}{'wall s':>9}")
-    with processes.children() as stack:
-        url, https_url, ca, sandbox = _start_sandbox(stack, processes, folder / "first")
-        worker = processes.start(
-            stack, ["manage.py", "worker", "--parent-pid", str(os.getpid())], folder / "worker.log"
-        )
-        sync = _make_sync(organization, url, SANDBOX_LOGIN)
+    with ExitStack() as stack:
+        url, https_url, ca, sandbox = start_sandbox(stack, processes, folder / "first")
+        command = ["manage.py", "worker", "--parent-pid", str(os.getpid())]
+        worker = _in_background(stack, processes, command, folder / "worker.log")
+        sync = make_sync(organization, url, SANDBOX_LOGIN)
         first = _measure_job(sync, Usage(worker.pid), sandbox, "sfsync, first load", rows)
         write_people(files / "people.csv", rows, changed_every=100)
         _measure_job(sync, Usage(worker.pid), sandbox, "sfsync, 1 % changed", rows)
@@ -115,15 +114,23 @@ def _run(folder: Path, rows: int) -> None:
         print(f"sfsync's first load took {first / cpu:.2f} times the CPU of {name}.")
 
 
-def _start_sandbox(stack: ExitStack, processes: Any, folder: Path) -> tuple[str, str, str, Usage]:
+def _in_background(stack: ExitStack, processes: Any, arguments: list[str], log: Path) -> Any:
+    process = processes.start(arguments, log)
+    stack.callback(processes.stop, [process])
+    return process
+
+
+def start_sandbox(stack: ExitStack, processes: Any, folder: Path) -> tuple[str, str, str, Usage]:
+    """A practice org in a folder of its own: its addresses, http and https, the file of its CA, and what it uses."""
     folder.mkdir()
     arguments = ["-m", "sandbox", "--port", "0", "--https-port", "0", "--ready-file", str(folder / "ready.json")]
-    process = processes.start(stack, [*arguments, "--parent-pid", str(os.getpid())], folder / "sandbox.log")
+    process = _in_background(stack, processes, [*arguments, "--parent-pid", str(os.getpid())], folder / "sandbox.log")
     ready = processes.wait_for_file(folder / "ready.json", process, 30)
     return ready["http_url"], ready["https_url"], ready["ca_file"], Usage(process.pid)
 
 
-def _make_sync(organization: Any, url: str, login: dict[str, str]) -> Any:
+def make_sync(organization: Any, url: str, login: dict[str, str]) -> Any:
+    """A sync of people.csv into the contacts of a practice org."""
     from connections.models import Connection
     from syncs.models import FieldMapping, Sync
 
@@ -152,9 +159,10 @@ def _make_sync(organization: Any, url: str, login: dict[str, str]) -> Any:
 def _measure_job(sync: Any, worker: Usage, sandbox: Usage, name: str, rows: int) -> float:
     from jobs.models import Job, Status
     from jobs.start import start_job
+    from orgs import access
 
     cpu, sandbox_cpu, started = worker.cpu(), sandbox.cpu(), time.monotonic()
-    job = start_job(sync)
+    job = start_job(sync, by=access.operator(sync.organization, "the benchmark"))
     while Job.all_objects.get(pk=job.pk).is_live:
         time.sleep(0.5)
     job = Job.all_objects.get(pk=job.pk)
@@ -191,7 +199,7 @@ def _child(arguments: list[str], environment: dict[str, str]) -> tuple[float, fl
 
 
 def _simple_salesforce(stack: ExitStack, processes: Any, folder: Path) -> tuple[str, float]:
-    _, https_url, ca, sandbox = _start_sandbox(stack, processes, folder / "third")
+    _, https_url, ca, sandbox = start_sandbox(stack, processes, folder / "third")
     before = sandbox.cpu()
     program = [sys.executable, "-m", "benchmarks.by_simple_salesforce", https_url, str(folder / "upload.csv")]
     cpu, peak, wall = _child(program, {"REQUESTS_CA_BUNDLE": ca})
@@ -203,7 +211,7 @@ def _curl(stack: ExitStack, processes: Any, folder: Path) -> tuple[str, float]:
     """Upload the file in two halves by plain curl: about the least that anybody can use."""
     from benchmarks.by_curl import close_job, halves, open_job, token
 
-    url, _, _, sandbox = _start_sandbox(stack, processes, folder / "second")
+    url, _, _, sandbox = start_sandbox(stack, processes, folder / "second")
     before, cpu, peak, wall = sandbox.cpu(), 0.0, 0.0, 0.0
     access = token(url)
     for half in halves(folder / "upload.csv", folder):
