@@ -66,6 +66,7 @@ class Visitor:
         self.page.select_option("#id_object", "Contact")
         self.page.get_by_role("button", name="Show its columns and fields").click()
         # Columns whose names fit a field are mapped already.
+        expect(self.page.locator("select[name$=-target]").first).to_be_visible()
         chosen = self.page.locator("select[name$=-target]").evaluate_all("all => all.map(each => each.value)")
         assert {"External_Id__c", "FirstName", "LastName", "Email"} <= set(chosen), chosen
         self.page.select_option("#id_key_field", "External_Id__c")
@@ -88,6 +89,8 @@ class Visitor:
         self.page.get_by_role("link", name="Look at the rows").click()
         self.page.fill("#q", "nobody at example")
         self.page.get_by_role("button", name="Show").click()
+        # The page before it has such rows too: what follows must not click on one of those.
+        self.page.wait_for_url(re.compile(r"[?&]q=nobody"))
         self._photograph(self.page, "rows")
         self.page.locator("#content table a").first.click()
         expect(self.page.get_by_role("heading", name="The row as the source gave it")).to_be_visible()
