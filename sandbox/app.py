@@ -19,7 +19,8 @@ from sandbox.call import Answer, Call
 from sandbox.connection import cut_connection
 from sandbox.faults import Rule
 from sandbox.org import FIRST_VERSION, LAST_VERSION, Org
-from sandbox.routes import Route, find_route
+from sandbox.route import Route
+from sandbox.routes import find_route
 from sandbox.wire import SalesforceError
 
 log = logging.getLogger("sandbox.app")
@@ -99,7 +100,7 @@ class Sandbox:
         if rule and rule.action == "status":
             return _faulty_status(rule)
         if rule and rule.action == "expire_token" and call.token:
-            await run_in_threadpool(self.org.kill_session, call.token)
+            await run_in_threadpool(self.org.sessions.end, call.token)
         try:
             answer = await self._handle(request, call, route)
         except SalesforceError as error:
@@ -185,7 +186,8 @@ async def _check_version(call: Call) -> None:
 
 
 def _check_session(org: Org, call: Call) -> None:
-    if call.token is None or not org.session_is_live(call.token):
+    call.session = org.sessions.find(call.token)
+    if call.session is None:
         raise SalesforceError(401, "INVALID_SESSION_ID", SESSION_EXPIRED)
 
 

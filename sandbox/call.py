@@ -8,6 +8,8 @@ from dataclasses import dataclass, field
 from decimal import Decimal
 from typing import Any
 
+from sandbox.login.sessions import Session
+from sandbox.login.users import User
 from sandbox.wire import SalesforceError
 
 
@@ -24,12 +26,19 @@ class Call:
     body: bytes = b""
     body_is_read: bool = False
     arguments: dict[str, str] = field(default_factory=dict)
+    session: Session | None = None
 
     @property
     def token(self) -> str | None:
         """The session id of the Authorization header (`Bearer`, or `OAuth` as older clients send)."""
         scheme, _, rest = self.headers.get("authorization", "").partition(" ")
         return rest.strip() if scheme.lower() in ("bearer", "oauth") else None
+
+    @property
+    def user(self) -> User:
+        """Who is logged in. Only for handlers of routes that need a session."""
+        assert self.session is not None
+        return self.session.user
 
     @property
     def version(self) -> int:

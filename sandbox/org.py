@@ -5,16 +5,17 @@ from __future__ import annotations
 import base64
 import hashlib
 import hmac
-import secrets
 import shutil
 import threading
-import time
 from collections import Counter, deque
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from sandbox.clock import Clock
 from sandbox.faults import Faults
+from sandbox.login.sessions import Sessions
+from sandbox.login.users import User
 from sandbox.schema import Schema
 from sandbox.store import Store, id18, make_id
 
@@ -49,7 +50,8 @@ class Org:
         self.schema = Schema(settings.schema_files)
         self.store = Store(self.schema, settings.folder, durable=settings.durable)
         self.org_id = id18(settings.org_id[:15])
-        self.user_id = make_id("005", 1)
+        self.clock = Clock()
+        self.users = [User(make_id("005", 1), settings.username, settings.password, settings.security_token)]
         self.faults = Faults()
         self.log: deque[dict[str, Any]] = deque(maxlen=REQUEST_LOG)
         self.call_counts: Counter[str] = Counter()
@@ -57,8 +59,13 @@ class Org:
         self.cursors: dict[str, dict[str, Any]] = {}
         self.jobs: dict[str, Any] = {}
         self.jobs_lock = threading.RLock()
-        self._sessions: dict[str, float] = {entry["token"]: entry["seen"] for entry in self.store.documents("token")}
+        self.sessions = Sessions(self)
         self._seed()
+
+    @property
+    def admin(self) -> User:
+        """The user the command line names: who logs in where no other user is named."""
+        return self.users[0]
 
     @property
     def job_folder(self) -> Path:
@@ -81,36 +88,12 @@ class Org:
         self.store.empty()
         shutil.rmtree(self.job_folder, ignore_errors=True)
         self.faults.clear()
+        self.clock.reset()
         self.log.clear()
         self.call_counts.clear()
         self.cursors.clear()
         self.api_requests = 0
         self._seed()
-
-    # Sessions
-
-    def open_session(self) -> str:
-        """A new access token: the 15-character org id, `!`, and an opaque part."""
-        token = f"{self.org_id[:15]}!AQ.{secrets.token_urlsafe(48).replace('-', '_')}"
-        now = time.time()
-        with self.store.writing() as cursor:
-            self.store.put_document(cursor, "token", token, {"token": token, "seen": now})
-        self._sessions[token] = now
-        return token
-
-    def session_is_live(self, token: str) -> bool:
-        """Whether the token is known and was used within its lifetime, which each use starts anew."""
-        seen = self._sessions.get(token)
-        if seen is None or time.time() - seen > self.settings.token_lifetime:
-            return False
-        self._sessions[token] = time.time()
-        return True
-
-    def kill_session(self, token: str) -> None:
-        """Make a token invalid for good."""
-        if self._sessions.pop(token, None) is not None:
-            with self.store.writing() as cursor:
-                self.store.delete_document(cursor, "token", token)
 
     def sign(self, text: str) -> str:
         """The `signature` of a token answer: base64 of HMAC-SHA256 with the client secret."""

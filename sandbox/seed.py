@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from sandbox.rules import name
-from sandbox.store import make_id, utc_now
+from sandbox.rows.rules import name
+from sandbox.store import make_id
 
 if TYPE_CHECKING:
     from sandbox.org import Org
@@ -15,7 +15,7 @@ def plant(org: Org) -> None:
     """Insert the schema files' records and the user who signs in."""
     profile_id = make_id("00e", 1)
     user = {
-        "Id": org.user_id,
+        "Id": org.admin.id,
         "Username": org.settings.username,
         "FirstName": "Sandy",
         "LastName": "Box",
@@ -40,20 +40,20 @@ def plant(org: Org) -> None:
 def _plant_one(org: Org, object_name: str, prefix: str, record: dict[str, Any]) -> None:
     with org.store.writing() as cursor:
         number = org.store.reserve(cursor, object_name)
-        now = utc_now()
+        now = org.clock.now()
         values = {
             "Id": make_id(prefix, number),
             "IsDeleted": False,
             "CreatedDate": now,
             "LastModifiedDate": now,
             "SystemModstamp": now,
-            "CreatedById": org.user_id,
-            "LastModifiedById": org.user_id,
+            "CreatedById": org.admin.id,
+            "LastModifiedById": org.admin.id,
             **record,
         }
         found = org.schema.object_named(object_name)
         if found and found.has_owner:
-            values.setdefault("OwnerId", org.user_id)
+            values.setdefault("OwnerId", org.admin.id)
         columns = ", ".join(name(each) for each in values)
         marks = ", ".join("?" for _ in values)
         cursor.execute(f"INSERT INTO {name(object_name)} ({columns}) VALUES ({marks})", list(values.values()))

@@ -16,7 +16,7 @@ import uvicorn
 from starlette.types import ASGIApp
 
 from sandbox.app import make_app
-from sandbox.bulk import resume_jobs
+from sandbox.bulk.ingest_calls import resume_jobs
 from sandbox.connection import TrackedProtocol
 from sandbox.org import Org, Settings
 from sandbox.tls import ensure_certificates

@@ -5,7 +5,6 @@ Readers take a cursor each; writes are serialised by one lock and commit as one 
 
 from __future__ import annotations
 
-import datetime
 import json
 import threading
 from collections.abc import Iterator
@@ -15,7 +14,7 @@ from typing import Any
 
 import duckdb
 
-from sandbox.rules import literal, name
+from sandbox.rows.rules import literal, name
 from sandbox.schema import Field, ObjectType, Schema
 
 BASE62 = "0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz"
@@ -50,11 +49,6 @@ def make_id(prefix: str, number: int) -> str:
         number, rest = divmod(number, 62)
         digits = BASE62[rest] + digits
     return id18(prefix + POD + digits)
-
-
-def utc_now() -> datetime.datetime:
-    """Now in UTC to the second and without a zone, as datetimes are stored."""
-    return datetime.datetime.now(datetime.UTC).replace(microsecond=0, tzinfo=None)
 
 
 class Store:

@@ -10,13 +10,13 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from sandbox import jobs
+from sandbox.bulk import jobs
+from sandbox.bulk.jobs import Job
 from sandbox.call import Answer, Call
-from sandbox.jobs import Job
 from sandbox.org import Org
-from sandbox.rules import literal, name
+from sandbox.rows.rules import literal, name
 from sandbox.schema import Field
-from sandbox.soql import Query, compile_query
+from sandbox.soql.compiler import Query, compile_query
 from sandbox.wire import SalesforceError
 
 JOB_TYPE = "V2Query"
@@ -31,7 +31,7 @@ def create(org: Org, call: Call) -> Answer:
     text = given.get("query")
     if not isinstance(text, str) or not text.strip():
         raise SalesforceError(400, "INVALIDJOB", "The query is missing")
-    compiled = compile_query(org.schema, text, deleted_too=given["operation"] == "queryAll")
+    compiled = compile_query(org.schema, text, org.clock.now(), deleted_too=given["operation"] == "queryAll")
     _check_supported(compiled)
     document = jobs.new_document(org, call, {**given, "object": compiled.object.name}, JOB_TYPE)
     document["state"] = "UploadComplete"

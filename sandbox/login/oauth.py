@@ -5,7 +5,6 @@ from __future__ import annotations
 import base64
 import binascii
 import hmac
-import time
 from typing import Any
 from urllib.parse import parse_qsl
 
@@ -26,9 +25,9 @@ def token(org: Org, call: Call) -> Answer:
     _check_client(org, client_id, client_secret)
     if grant == "password":
         _check_user(org, form)
-    access_token = org.open_session()
-    identity = f"{call.base_url}/id/{org.org_id}/{org.user_id}"
-    issued_at = str(int(time.time() * 1000))
+    access_token = org.sessions.open(org.admin).token
+    identity = f"{call.base_url}/id/{org.org_id}/{org.admin.id}"
+    issued_at = str(int(org.clock.time() * 1000))
     answer: dict[str, Any] = {
         "access_token": access_token,
         "signature": org.sign(identity + issued_at),
@@ -88,9 +87,9 @@ def revoke(org: Org, call: Call) -> Answer:
     """POST /services/oauth2/revoke: end a session."""
     form = dict(parse_qsl(call.body.decode("utf-8", "replace")))
     given = form.get("token") or call.query.get("token", "")
-    if not org.session_is_live(given):
+    if org.sessions.find(given) is None:
         raise oauth_error("invalid_token", "invalid token: token not found")
-    org.kill_session(given)
+    org.sessions.end(given)
     return Answer(200)
 
 
@@ -100,8 +99,8 @@ def userinfo(org: Org, call: Call) -> Answer:
     return Answer(
         200,
         {
-            "sub": f"{call.base_url}/id/{org.org_id}/{org.user_id}",
-            "user_id": org.user_id,
+            "sub": f"{call.base_url}/id/{org.org_id}/{org.admin.id}",
+            "user_id": org.admin.id,
             "organization_id": org.org_id,
             "preferred_username": org.settings.username,
             "nickname": "sandybox",
@@ -130,9 +129,9 @@ def identity(org: Org, call: Call) -> Answer:
     return Answer(
         200,
         {
-            "id": f"{call.base_url}/id/{org.org_id}/{org.user_id}",
+            "id": f"{call.base_url}/id/{org.org_id}/{org.admin.id}",
             "asserted_user": True,
-            "user_id": org.user_id,
+            "user_id": org.admin.id,
             "organization_id": org.org_id,
             "username": org.settings.username,
             "nick_name": "sandybox",
@@ -162,5 +161,5 @@ def _require_token(org: Org, call: Call) -> None:
     given = call.token or call.query.get("oauth_token")
     if not given:
         raise SalesforceError(403, "Missing_OAuth_Token", "Missing_OAuth_Token", body="Missing_OAuth_Token")
-    if not org.session_is_live(given):
+    if org.sessions.find(given) is None:
         raise SalesforceError(403, "Bad_OAuth_Token", "Bad_OAuth_Token", body="Bad_OAuth_Token")

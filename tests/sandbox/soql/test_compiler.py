@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 
 from sandbox.schema import Schema
-from sandbox.soql import compile_query
+from sandbox.soql.compiler import compile_query
 from sandbox.wire import SalesforceError
 from tests.sandbox.conftest import Client
 
@@ -173,7 +173,7 @@ def test_a_query_that_cannot_be_is_refused_with_its_place(client: Client, soql: 
 
 def test_the_place_of_an_error_is_drawn_as_salesforce_draws_it() -> None:
     with pytest.raises(SalesforceError) as refusal:
-        compile_query(Schema(), "select count() from XYZZY")
+        compile_query(Schema(), "select count() from XYZZY", datetime.datetime(2026, 1, 1))
     assert refusal.value.body[0]["message"].startswith(
         "\nselect count() from XYZZY\n                    ^\nERROR at Row:1:Column:21\nsObject type 'XYZZY'"
     )

@@ -77,7 +77,7 @@ def resources(org: Org, call: Call) -> Answer:
     names = ("limits", "query", "queryAll", "sobjects")
     listed: dict[str, str] = {each: f"{call.data_url}/{each}" for each in names}
     listed["jobs"] = f"{call.data_url}/jobs"
-    listed["identity"] = f"{call.base_url}/id/{org.org_id}/{org.user_id}"
+    listed["identity"] = f"{call.base_url}/id/{org.org_id}/{call.user.id}"
     return Answer(200, listed)
 
 

@@ -9,10 +9,10 @@ from typing import Any
 from starlette.concurrency import run_in_threadpool
 from starlette.requests import ClientDisconnect, Request
 
-from sandbox import jobs
+from sandbox.bulk import jobs
+from sandbox.bulk.ingest import abort_job, header_line, settle, start_job
+from sandbox.bulk.jobs import TERMINAL, Job
 from sandbox.call import Answer, Call
-from sandbox.ingest import abort_job, header_line, settle, start_job
-from sandbox.jobs import TERMINAL, Job
 from sandbox.org import Org
 from sandbox.wire import SalesforceError
 

@@ -16,12 +16,11 @@ from typing import Any
 
 import duckdb
 
-from sandbox import rules
-from sandbox.jobs import TERMINAL, Job
-from sandbox.records import BULK_NULL, DELETES, Write, apply_rows
-from sandbox.rules import literal, name
+from sandbox.bulk.jobs import TERMINAL, Job
+from sandbox.rows import rules
+from sandbox.rows.rules import literal, name
+from sandbox.rows.write import BULK_NULL, DELETES, Write, apply_rows
 from sandbox.schema import Field, ObjectType
-from sandbox.store import utc_now
 from sandbox.wire import SalesforceError
 
 log = logging.getLogger("sandbox.ingest")
@@ -314,7 +313,8 @@ def _prepare(job: Job) -> tuple[Write, int]:
             raise InvalidBatch(f"InvalidBatch : Field name not found : {key.name}")
         duplicates = name(f"_stage_{job.id}_keys")
         _collect_duplicates(job, column, key, duplicates)
-    write = Write(target, operation, columns, key, job.org.user_id, BULK_NULL, duplicates, utc_now())
+    user_id, now = job.document["createdById"], job.org.clock.now()
+    write = Write(target, operation, columns, key, user_id, BULK_NULL, duplicates, now)
     return write, len(titles)
 
 

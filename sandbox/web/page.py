@@ -8,7 +8,7 @@ from typing import Any
 
 from sandbox.call import Answer, Call
 from sandbox.org import Org
-from sandbox.rules import name
+from sandbox.rows.rules import name
 from sandbox.schema import Field, ObjectType
 from sandbox.wire import plain_number, timestamp
 

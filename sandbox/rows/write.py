@@ -12,8 +12,8 @@ from typing import Any
 
 import duckdb
 
-from sandbox import rules
-from sandbox.rules import literal, name, row_error
+from sandbox.rows import rules
+from sandbox.rows.rules import literal, name, row_error
 from sandbox.schema import Field, ObjectType
 from sandbox.store import BASE62, Store
 

@@ -10,7 +10,7 @@ from typing import Any
 
 from sandbox.call import Answer, Call
 from sandbox.org import Org
-from sandbox.store import make_id, utc_now
+from sandbox.store import make_id
 from sandbox.wire import SalesforceError, not_found, timestamp
 
 DELIMITERS = {"BACKQUOTE": "`", "CARET": "^", "COMMA": ",", "PIPE": "|", "SEMICOLON": ";", "TAB": "\t"}
@@ -50,7 +50,7 @@ class Job:
 
     def move(self, state: str, **changes: Any) -> None:
         """Change the state and other shown facts, and save the job; the caller holds the jobs lock."""
-        self.document.update(state=state, systemModstamp=timestamp(utc_now()), **changes)
+        self.document.update(state=state, systemModstamp=timestamp(self.org.clock.now()), **changes)
         self.save()
 
     def save(self) -> None:
@@ -76,7 +76,7 @@ def new_document(org: Org, call: Call, given: dict[str, Any], job_type: str) -> 
 
     Raises SalesforceError for options it does not know.
     """
-    now = timestamp(utc_now())
+    now = timestamp(org.clock.now())
     delimiter, line_ending = given.get("columnDelimiter", "COMMA"), given.get("lineEnding", "LF")
     if delimiter not in DELIMITERS:
         raise bad_value("columnDelimiter", delimiter, DELIMITERS)
@@ -90,7 +90,7 @@ def new_document(org: Org, call: Call, given: dict[str, Any], job_type: str) -> 
         "id": make_id("750", number),
         "operation": given["operation"],
         "object": given.get("object"),
-        "createdById": org.user_id,
+        "createdById": call.user.id,
         "createdDate": now,
         "systemModstamp": now,
         "state": "Open",

@@ -2,26 +2,20 @@
 
 from __future__ import annotations
 
-import secrets
 from decimal import Decimal
 from typing import Any
 
-import duckdb
-
-from sandbox import rules
 from sandbox.call import Answer, Call
-from sandbox.describe import find_object
+from sandbox.login.users import User
 from sandbox.org import Org
-from sandbox.records import JSON_NULL, Write, apply_rows, outcomes, split_error
-from sandbox.rules import literal, name
+from sandbox.rest.describe import find_object
+from sandbox.rows import rules
+from sandbox.rows.rules import literal, name
+from sandbox.rows.write import JSON_NULL, Write, apply_rows, outcomes, split_error
 from sandbox.schema import Field, ObjectType
-from sandbox.soql import Query, compile_query
-from sandbox.store import id18, utc_now
+from sandbox.store import id18
 from sandbox.wire import SalesforceError, json_text, not_found
 
-DEFAULT_PAGE = 2000
-MIN_PAGE = 200
-MAX_CURSORS = 10
 NO_KEY = "Provided external ID field does not exist or is not accessible: {0}"
 
 
@@ -32,7 +26,7 @@ def create(org: Org, call: Call) -> Answer:
     """POST sobjects/X."""
     target = find_object(org, call)
     record = _fields_of(target, call.json_object())
-    made = write_records(org, target, "insert", [record])[0]
+    made = write_records(org, call.user, target, "insert", [record])[0]
     raise_row_error(made)
     location = f"{call.data_url}/sobjects/{target.name}/{made['id']}"
     return Answer(201, {"id": made["id"], "success": True, "errors": []}, {"Location": location})
@@ -49,7 +43,7 @@ def update(org: Org, call: Call) -> Answer:
     target = find_object(org, call)
     record_id = _record_id(org, target, call.arguments["id"])
     record = _fields_of(target, call.json_object())
-    raise_row_error(write_records(org, target, "update", [{**record, "Id": record_id}])[0])
+    raise_row_error(write_records(org, call.user, target, "update", [{**record, "Id": record_id}])[0])
     return Answer(204)
 
 
@@ -57,7 +51,7 @@ def delete(org: Org, call: Call) -> Answer:
     """DELETE sobjects/X/id: into the recycle bin."""
     target = find_object(org, call)
     record_id = _record_id(org, target, call.arguments["id"])
-    raise_row_error(write_records(org, target, "delete", [{"Id": record_id}])[0])
+    raise_row_error(write_records(org, call.user, target, "delete", [{"Id": record_id}])[0])
     return Answer(204)
 
 
@@ -80,7 +74,7 @@ def upsert(org: Org, call: Call) -> Answer:
         raise SalesforceError(300, "", "", body=[f"{call.data_url}/sobjects/{target.name}/{each}" for each in found])
     if not found and call.query.get("updateOnly", "").lower() == "true":
         raise not_found()
-    made = write_records(org, target, "upsert", [{**record, key.name: value}], key)[0]
+    made = write_records(org, call.user, target, "upsert", [{**record, key.name: value}], key)[0]
     raise_row_error(made)
     body = {"id": made["id"], "success": True, "errors": []}
     if call.version >= 46:
@@ -92,12 +86,17 @@ def delete_by_key(org: Org, call: Call) -> Answer:
     """DELETE sobjects/X/Field/value."""
     target = find_object(org, call)
     record_id = _only_record(org, call, target)
-    raise_row_error(write_records(org, target, "delete", [{"Id": record_id}])[0])
+    raise_row_error(write_records(org, call.user, target, "delete", [{"Id": record_id}])[0])
     return Answer(204)
 
 
 def write_records(
-    org: Org, target: ObjectType, operation: str, records: list[dict[str, Any]], key: Field | None = None
+    org: Org,
+    user: User,
+    target: ObjectType,
+    operation: str,
+    records: list[dict[str, Any]],
+    key: Field | None = None,
 ) -> list[dict[str, Any]]:
     """Write a few records given by field name; one outcome each (id, created, error), in the same order."""
     _check_operation(target, operation)
@@ -105,7 +104,7 @@ def write_records(
     columns = [
         (f"c{place}", field) for place, field_name in enumerate(names) if (field := target.field_named(field_name))
     ]
-    write = Write(target, operation, columns, key, org.user_id, JSON_NULL, now=utc_now())
+    write = Write(target, operation, columns, key, user.id, JSON_NULL, now=org.clock.now())
     marks = "".join(f", CAST(${place + 1} AS VARCHAR) AS c{place}" for place in range(len(names)))
     with org.store.writing() as cursor:
         casts = "".join(f", c{place} VARCHAR" for place in range(len(names)))
@@ -293,97 +292,3 @@ def _shown(field: Field, value: Any) -> Any:
     if field.type in ("int", "long") and isinstance(value, Decimal):
         return int(value)
     return value
-
-
-# Queries
-
-
-def query(org: Org, call: Call) -> Answer:
-    """GET query?q=."""
-    return _query(org, call, deleted_too=False)
-
-
-def query_all(org: Org, call: Call) -> Answer:
-    """GET queryAll?q=: records in the recycle bin too."""
-    return _query(org, call, deleted_too=True)
-
-
-def _query(org: Org, call: Call, *, deleted_too: bool) -> Answer:
-    text = call.query.get("q")
-    if text is None:
-        raise SalesforceError(400, "MALFORMED_QUERY", "A query string has to be specified")
-    compiled = compile_query(org.schema, text, deleted_too=deleted_too)
-    with org.store.reading() as cursor:
-        if compiled.counts_all:
-            return Answer(200, {"totalSize": _count(cursor, compiled), "done": True, "records": []})
-        if compiled.count_column:
-            column = name(compiled.count_column.name)
-            found = cursor.execute(compiled.sql(f"count({column})")).fetchone()
-            record = {"attributes": {"type": "AggregateResult"}, compiled.count_label: found[0] if found else 0}
-            return Answer(200, {"totalSize": 1, "done": True, "records": [record]})
-        return _first_page(org, call, cursor, compiled)
-
-
-def _count(cursor: duckdb.DuckDBPyConnection, compiled: Query) -> int:
-    found = cursor.execute(f"SELECT count(*) FROM ({compiled.sql('Id')})").fetchone()
-    return int(found[0]) if found else 0
-
-
-def _page_size(call: Call) -> int:
-    options = call.headers.get("sforce-query-options", "")
-    for part in options.split(","):
-        key, _, value = part.partition("=")
-        if key.strip().lower() == "batchsize" and value.strip().isdigit():
-            return min(max(int(value), MIN_PAGE), DEFAULT_PAGE)
-    return DEFAULT_PAGE
-
-
-def _first_page(org: Org, call: Call, cursor: duckdb.DuckDBPyConnection, compiled: Query) -> Answer:
-    columns = ", ".join(["Id", *(name(each.name) for each in compiled.fields)])
-    size = _page_size(call)
-    rows = cursor.execute(compiled.sql(columns)).fetchmany(size + 1)
-    records = [record_json(call, compiled.object, compiled.fields, row[1:], row[0]) for row in rows[:size]]
-    if len(rows) <= size:
-        return Answer(200, {"totalSize": len(rows), "done": True, "records": records})
-    locator = _open_cursor(org, compiled, columns, size)
-    held = org.cursors[locator]
-    return Answer(200, _page_json(call, locator, held, 0))
-
-
-def _open_cursor(org: Org, compiled: Query, columns: str, size: int) -> str:
-    """Keep the result of a long query for its later pages."""
-    locator = id18("01g" + secrets.token_hex(6))
-    table = f"_cursor_{locator}"
-    with org.store.writing() as cursor:
-        cursor.execute(f"CREATE TABLE {name(table)} AS {compiled.sql(columns)}")
-        found = cursor.execute(f"SELECT count(*) FROM {name(table)}").fetchone()
-        for old in list(org.cursors)[: max(0, len(org.cursors) + 1 - MAX_CURSORS)]:
-            cursor.execute(f"DROP TABLE IF EXISTS {name('_cursor_' + old)}")
-            org.cursors.pop(old, None)
-    total = int(found[0]) if found else 0
-    org.cursors[locator] = {"table": table, "query": compiled, "total": total, "size": size, "org": org}
-    return locator
-
-
-def _page_json(call: Call, locator: str, held: dict[str, Any], start: int) -> dict[str, Any]:
-    compiled: Query = held["query"]
-    org: Org = held["org"]
-    end = start + held["size"]
-    rows = org.store.rows(
-        f"SELECT * FROM {name(held['table'])} WHERE rowid >= {start} AND rowid < {end} ORDER BY rowid"
-    )
-    done = end >= held["total"]
-    answer: dict[str, Any] = {"totalSize": held["total"], "done": done}
-    if not done:
-        answer["nextRecordsUrl"] = f"{call.data_url}/query/{locator}-{end}"
-    answer["records"] = [record_json(call, compiled.object, compiled.fields, row[1:], row[0]) for row in rows]
-    return answer
-
-
-def query_more(org: Org, call: Call) -> Answer:
-    """GET query/locator-offset: a later page."""
-    locator, _, offset = call.arguments["locator"].rpartition("-")
-    held = org.cursors.get(locator)
-    if held is None or not offset.isdigit() or int(offset) >= held["total"]:
-        raise SalesforceError(400, "INVALID_QUERY_LOCATOR", "invalid query locator")
-    return Answer(200, _page_json(call, locator, held, int(offset)))

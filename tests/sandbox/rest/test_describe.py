@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 import requests
 
-from sandbox.describe import version_label
+from sandbox.rest.describe import version_label
 from sandbox.schema import FIELD_DEFAULTS, Schema
 from tests.sandbox.conftest import Client
 from tests.sandbox_process import SandboxProcess

@@ -16,9 +16,9 @@ from typing import Any
 from lark import Lark, Token, Tree
 from lark.exceptions import UnexpectedCharacters, UnexpectedEOF, UnexpectedInput, UnexpectedToken
 
-from sandbox.rules import literal, name
+from sandbox.rows.rules import literal, name
 from sandbox.schema import Field, ObjectType, Schema
-from sandbox.store import id18, utc_now
+from sandbox.store import id18
 from sandbox.wire import SalesforceError
 
 GRAMMAR = r"""
@@ -93,8 +93,8 @@ def _parser() -> Lark:
     return Lark(GRAMMAR, parser="lalr", propagate_positions=True, maybe_placeholders=True)
 
 
-def compile_query(schema: Schema, text: str, *, deleted_too: bool = False) -> Query:
-    """Compile SOQL.
+def compile_query(schema: Schema, text: str, now: datetime.datetime, *, deleted_too: bool = False) -> Query:
+    """Compile SOQL. `now` is the org's time in UTC, for TODAY and its like.
 
     Raises SalesforceError (400): MALFORMED_QUERY, INVALID_TYPE for an unknown object, INVALID_FIELD for an unknown
     field or a value of the wrong type.
@@ -103,7 +103,7 @@ def compile_query(schema: Schema, text: str, *, deleted_too: bool = False) -> Qu
         tree = _parser().parse(text)
     except UnexpectedInput as error:
         raise _malformed(error, text) from None
-    return _Compiler(schema, text, deleted_too).compile(tree)
+    return _Compiler(schema, text, now, deleted_too).compile(tree)
 
 
 def _malformed(error: UnexpectedInput, text: str) -> SalesforceError:
@@ -121,9 +121,10 @@ def _malformed(error: UnexpectedInput, text: str) -> SalesforceError:
 
 
 class _Compiler:
-    def __init__(self, schema: Schema, text: str, deleted_too: bool) -> None:
+    def __init__(self, schema: Schema, text: str, now: datetime.datetime, deleted_too: bool) -> None:
         self.schema = schema
         self.text = text
+        self.today = now.date()
         self.deleted_too = deleted_too
         self.alias: str | None = None
 
@@ -244,7 +245,7 @@ class _Compiler:
                 raise self._error(token, "INVALID_QUERY_FILTER_OPERATOR", "invalid operator on null")
             return f"{column} IS {'NOT ' if operator == '!=' else ''}NULL"
         if found.type == "datetime" and value.type == "DAY":
-            return _day_comparison(column, operator, _day(value))
+            return _day_comparison(column, operator, self._day(value))
         given = self._value(token, found, value)
         column = f"lower({column})" if found.folds_case else column
         given = f"lower({given})" if found.folds_case else given
@@ -279,7 +280,7 @@ class _Compiler:
         if found.type == "boolean" and value.type == "BOOLEAN":
             return str(value).lower()
         if found.type == "date" and value.type in ("DATE", "DAY"):
-            day = _day(value) if value.type == "DAY" else self._date(token, str(value))
+            day = self._day(value) if value.type == "DAY" else self._date(token, str(value))
             return f"DATE '{day.isoformat()}'"
         if found.type == "datetime" and value.type == "DATETIME":
             return f"TIMESTAMP '{self._moment(token, str(value))}'"
@@ -297,6 +298,10 @@ class _Compiler:
         if not re.fullmatch(r"[0-9A-Za-z]{15}([0-9A-Za-z]{3})?", text):
             raise self._error(token, "INVALID_QUERY_FILTER_OPERATOR", f"invalid ID field: {text}")
         return literal(id18(text[:15]))
+
+    def _day(self, token: Token) -> datetime.date:
+        shift = {"TODAY": 0, "YESTERDAY": -1, "TOMORROW": 1}[str(token).upper()]
+        return self.today + datetime.timedelta(days=shift)
 
     def _date(self, token: Token, text: str) -> datetime.date:
         try:
@@ -347,11 +352,6 @@ def _like_pattern(quoted: str) -> str:
     """A LIKE pattern with backslash as its escape character: escaped % and _ stay escaped."""
     kept = {"%": "\\%", "_": "\\_", "\\": "\\\\"}
     return re.sub(r"\\(.)", lambda m: kept.get(m[1]) or _ESCAPES.get(m[1], m[1]), quoted[1:-1], flags=re.DOTALL)
-
-
-def _day(token: Token) -> datetime.date:
-    shift = {"TODAY": 0, "YESTERDAY": -1, "TOMORROW": 1}[str(token).upper()]
-    return utc_now().date() + datetime.timedelta(days=shift)
 
 
 def _day_comparison(column: str, operator: str, day: datetime.date) -> str:

@@ -1,0 +1,28 @@
+"""The addresses of the REST API."""
+
+from __future__ import annotations
+
+from sandbox.rest import describe, limits, queries, records
+from sandbox.route import DATA, Route, open_route
+
+ROUTES = [
+    open_route("GET", "/services/data", describe.versions),
+    Route("GET", DATA, describe.resources),
+    Route("GET", f"{DATA}/limits", limits.limits),
+    Route("GET", f"{DATA}/limits/recordCount", limits.record_count),
+    Route("GET", f"{DATA}/query", queries.query),
+    Route("GET", f"{DATA}/queryAll", queries.query_all),
+    Route("GET", f"{DATA}/query/{{locator}}", queries.query_more),
+    Route("GET", f"{DATA}/queryAll/{{locator}}", queries.query_more),
+    Route("GET", f"{DATA}/sobjects", describe.global_describe),
+    Route("GET", f"{DATA}/sobjects/{{object}}", describe.basic),
+    Route("POST", f"{DATA}/sobjects/{{object}}", records.create),
+    Route("GET", f"{DATA}/sobjects/{{object}}/describe", describe.describe),
+    Route("GET", f"{DATA}/sobjects/{{object}}/{{id}}", records.retrieve),
+    Route("PATCH", f"{DATA}/sobjects/{{object}}/{{id}}", records.update),
+    Route("DELETE", f"{DATA}/sobjects/{{object}}/{{id}}", records.delete),
+    Route("POST", f"{DATA}/sobjects/{{object}}/Id", records.create_by_id),
+    Route("GET", f"{DATA}/sobjects/{{object}}/{{field}}/{{value}}", records.retrieve_by_key),
+    Route("PATCH", f"{DATA}/sobjects/{{object}}/{{field}}/{{value}}", records.upsert),
+    Route("DELETE", f"{DATA}/sobjects/{{object}}/{{field}}/{{value}}", records.delete_by_key),
+]
