@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import logging
 import time
 from collections.abc import Awaitable, Callable
@@ -67,7 +68,9 @@ class Sandbox:
             self.org.log.append(entry)
             template = route.template if route else "(no such resource)"
             self.org.call_counts[f"{call.method} {template}"] += 1
-            rule = self.org.faults.for_call(call.method, call.path)
+            if self.org.faults.read_bodies and not (route and route.streams):
+                await _read_body(call, request)
+            rule = self.org.faults.for_call(call.method, call.path, call.body if call.body_is_read else None)
         if rule:
             entry["fault"] = f"{rule.id} ({rule.action})"
         try:
@@ -97,8 +100,12 @@ class Sandbox:
             if route is None or not route.streams:
                 await _read_body(call, request)
             await self.org.faults.hold(rule)
-        if rule and rule.action == "status":
+        if rule and rule.action in ("status", "maintenance"):
             return _faulty_status(rule)
+        if rule and rule.action == "twice":
+            # Once in hand, the body can be read again.
+            await request.body()
+            await self._answer(request, dataclasses.replace(call), route, None)
         if rule and rule.action == "expire_token" and call.token:
             await run_in_threadpool(self.org.sessions.end, call.token)
         try:
@@ -227,7 +234,7 @@ async def _cut(request: Request, rule: Rule) -> None:
 
 
 def _faulty_status(rule: Rule) -> Response:
-    facts = rule.facts
+    facts = {"status": 503, "html": True, **rule.facts} if rule.action == "maintenance" else rule.facts
     headers = {}
     if facts.get("retry_after") is not None:
         headers["Retry-After"] = str(facts["retry_after"])

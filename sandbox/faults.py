@@ -3,12 +3,21 @@
 from __future__ import annotations
 
 import asyncio
+import random
 import re
 from dataclasses import dataclass, field
 from typing import Any
 
-CALL_ACTIONS = frozenset({"status", "expire_token", "lose_answer", "cut", "hold_before", "hold_after"})
+import duckdb
+
+CALL_ACTIONS = frozenset(
+    {"status", "maintenance", "expire_token", "lose_answer", "twice", "cut", "hold_before", "hold_after"}
+)
 JOB_ACTIONS = frozenset({"slow_job", "fail_job", "abort_job"})
+ROW_ACTIONS = frozenset({"refuse_rows"})
+ACTIONS = CALL_ACTIONS | JOB_ACTIONS | ROW_ACTIONS
+# These go on until they are removed, unless the rule says how often.
+LASTING = frozenset({"maintenance", "refuse_rows"})
 KEYS = frozenset(
     [
         "id",
@@ -28,6 +37,11 @@ KEYS = frozenset(
         "after_rows",
         "object",
         "operation",
+        "body",
+        "probability",
+        "seed",
+        "field",
+        "matches",
     ]
 )
 
@@ -45,6 +59,8 @@ class Rule:
     facts: dict[str, Any]
     method: re.Pattern[str] | None
     path: re.Pattern[str] | None
+    body: re.Pattern[bytes] | None
+    chance: random.Random
     matched: int = 0
     fired: int = 0
     held: int = 0
@@ -53,7 +69,7 @@ class Rule:
     def fires(self) -> bool:
         """Count one match; whether the rule acts on it."""
         self.matched += 1
-        limit = self.facts.get("times", 1)
+        limit = self.facts.get("times", None if self.action in LASTING else 1)
         if limit is not None and self.fired >= limit:
             return False
         nth, every = self.facts.get("nth"), self.facts.get("every")
@@ -61,11 +77,23 @@ class Rule:
             return False
         if every is not None and self.matched % every != 0:
             return False
+        if self.chance.random() >= self.facts.get("probability", 1):
+            return False
         self.fired += 1
         return True
 
     def as_json(self) -> dict[str, Any]:
         return {**self.facts, "id": self.id, "matched": self.matched, "fired": self.fired, "held": self.held}
+
+
+@dataclass(frozen=True)
+class Refusal:
+    """Rows to refuse: those whose `field` matches `pattern` (RE2); `error` is what a row is told, by code and text."""
+
+    field: str
+    pattern: str
+    code: str
+    message: str
 
 
 class Faults:
@@ -82,36 +110,33 @@ class Faults:
         """
         if unknown := set(facts) - KEYS:
             raise FaultError(f"unknown keys: {', '.join(sorted(unknown))}; known are {', '.join(sorted(KEYS))}")
-        action = facts.get("action")
-        if action not in CALL_ACTIONS | JOB_ACTIONS:
-            raise FaultError(f"action {action!r} is none of {', '.join(sorted(CALL_ACTIONS | JOB_ACTIONS))}")
-        if action == "status" and not isinstance(facts.get("status"), int):
-            raise FaultError("action status needs 'status', an HTTP status code")
-        for key in ("nth", "every", "times"):
-            if facts.get(key) is not None and (not isinstance(facts[key], int) or facts[key] < 1):
-                raise FaultError(f"{key} must be a whole number from 1")
+        _check(facts)
         self._number += 1
         rule_id = str(facts.get("id") or f"rule-{self._number}")
         try:
             method = re.compile(facts["method"], re.IGNORECASE) if facts.get("method") else None
             path = re.compile(facts["path"]) if facts.get("path") else None
+            body = re.compile(facts["body"].encode()) if facts.get("body") else None
         except re.error as error:
             raise FaultError(f"not a regular expression: {error}") from error
-        rule = Rule(rule_id, str(action), dict(facts), method, path)
+        chance = random.Random(facts.get("seed"))
+        rule = Rule(rule_id, str(facts["action"]), dict(facts), method, path, body, chance)
         self._rules[rule_id] = rule
         return rule
 
-    def for_call(self, method: str, path: str) -> Rule | None:
-        """The rule that acts on this call, if any; every rule that matches counts it."""
+    @property
+    def read_bodies(self) -> bool:
+        """Whether a rule looks at the bodies of calls."""
+        return any(rule.body is not None for rule in self._rules.values())
+
+    def for_call(self, method: str, path: str, body: bytes | None) -> Rule | None:
+        """The rule that acts on this call, if any; every rule that matches counts it.
+
+        `body` is None where it was not read (uploads): rules that look at bodies pass such calls by.
+        """
         chosen = None
         for rule in self._rules.values():
-            if rule.action not in CALL_ACTIONS:
-                continue
-            if rule.method is not None and not rule.method.fullmatch(method):
-                continue
-            if rule.path is not None and not rule.path.search(path):
-                continue
-            if rule.fires() and chosen is None:
+            if rule.action in CALL_ACTIONS and _is_for(rule, method, path, body) and rule.fires() and chosen is None:
                 chosen = rule
         return chosen
 
@@ -121,14 +146,19 @@ class Faults:
         for rule in list(self._rules.values()):
             if rule.action not in JOB_ACTIONS:
                 continue
-            wanted_object, wanted_operation = rule.facts.get("object"), rule.facts.get("operation")
-            if wanted_object and wanted_object.lower() != object_name.lower():
-                continue
-            if wanted_operation and wanted_operation != operation:
-                continue
-            if rule.fires():
+            if _is_about(rule, object_name, operation) and rule.fires():
                 actions.append(rule.facts)
         return actions
+
+    def for_rows(self, object_name: str, operation: str) -> tuple[Refusal, ...]:
+        """Which rows of a write shall be refused."""
+        refusals = []
+        for rule in list(self._rules.values()):
+            if rule.action in ROW_ACTIONS and _is_about(rule, object_name, operation) and rule.fires():
+                facts = rule.facts
+                message = facts.get("message", "refused by a rule of the sandbox")
+                refusals.append(Refusal(facts["field"], facts["matches"], facts["code"], message))
+        return tuple(refusals)
 
     async def hold(self, rule: Rule) -> None:
         """Wait until the rule is released or its seconds have passed."""
@@ -161,3 +191,48 @@ class Faults:
 
     def as_json(self) -> list[dict[str, Any]]:
         return [rule.as_json() for rule in self._rules.values()]
+
+
+def _check(facts: dict[str, Any]) -> None:
+    """Raise FaultError for a rule that cannot be."""
+    action = facts.get("action")
+    if action not in ACTIONS:
+        raise FaultError(f"action {action!r} is none of {', '.join(sorted(ACTIONS))}")
+    if action == "status" and not isinstance(facts.get("status"), int):
+        raise FaultError("action status needs 'status', an HTTP status code")
+    for key in ("nth", "every", "times"):
+        if facts.get(key) is not None and (not isinstance(facts[key], int) or facts[key] < 1):
+            raise FaultError(f"{key} must be a whole number from 1")
+    for key in ("method", "path", "body", "object", "operation", "field", "matches", "code", "message"):
+        if facts.get(key) is not None and not isinstance(facts[key], str):
+            raise FaultError(f"{key} must be a text")
+    chance = facts.get("probability", 1)
+    if not isinstance(chance, int | float) or not 0 < chance <= 1:
+        raise FaultError("probability must be a number above 0 and at most 1")
+    if action in ROW_ACTIONS:
+        _check_rows(facts)
+
+
+def _check_rows(facts: dict[str, Any]) -> None:
+    if missing := [key for key in ("object", "field", "matches", "code") if not facts.get(key)]:
+        raise FaultError(f"action refuse_rows needs {', '.join(missing)}")
+    try:
+        with duckdb.connect() as connection:
+            connection.execute("SELECT regexp_matches('', ?)", [facts["matches"]])
+    except duckdb.Error as error:
+        raise FaultError(f"matches is not a regular expression: {error}") from error
+
+
+def _is_for(rule: Rule, method: str, path: str, body: bytes | None) -> bool:
+    if rule.method is not None and not rule.method.fullmatch(method):
+        return False
+    if rule.path is not None and not rule.path.search(path):
+        return False
+    return rule.body is None or (body is not None and rule.body.search(body) is not None)
+
+
+def _is_about(rule: Rule, object_name: str, operation: str) -> bool:
+    wanted_object, wanted_operation = rule.facts.get("object"), rule.facts.get("operation")
+    if wanted_object and wanted_object.lower() != object_name.lower():
+        return False
+    return not wanted_operation or bool(wanted_operation == operation)

@@ -314,7 +314,8 @@ def _prepare(job: Job) -> tuple[Write, int]:
         duplicates = name(f"_stage_{job.id}_keys")
         _collect_duplicates(job, column, key, duplicates)
     user_id, now = job.document["createdById"], job.org.clock.now()
-    write = Write(target, operation, columns, key, user_id, BULK_NULL, duplicates, now)
+    refusals = job.org.faults.for_rows(target.name, operation)
+    write = Write(target, operation, columns, key, user_id, BULK_NULL, duplicates, now, refusals)
     return write, len(titles)
 
 

@@ -104,7 +104,16 @@ def write_records(
     columns = [
         (f"c{place}", field) for place, field_name in enumerate(names) if (field := target.field_named(field_name))
     ]
-    write = Write(target, operation, columns, key, user.id, JSON_NULL, now=org.clock.now())
+    write = Write(
+        target,
+        operation,
+        columns,
+        key,
+        user.id,
+        JSON_NULL,
+        now=org.clock.now(),
+        refusals=org.faults.for_rows(target.name, operation),
+    )
     marks = "".join(f", CAST(${place + 1} AS VARCHAR) AS c{place}" for place in range(len(names)))
     with org.store.writing() as cursor:
         casts = "".join(f", c{place} VARCHAR" for place in range(len(names)))

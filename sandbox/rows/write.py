@@ -12,6 +12,7 @@ from typing import Any
 
 import duckdb
 
+from sandbox.faults import Refusal
 from sandbox.rows import rules
 from sandbox.rows.rules import literal, name, row_error
 from sandbox.schema import Field, ObjectType
@@ -42,6 +43,7 @@ class Write:
     null_marker: str = BULK_NULL
     duplicates: str | None = None
     now: datetime.datetime = field(default_factory=lambda: datetime.datetime(1970, 1, 1))
+    refusals: tuple[Refusal, ...] = ()
 
     def column_of(self, field_name: str) -> str | None:
         """The staged column of a field, by its name."""
@@ -55,6 +57,7 @@ def apply_rows(store: Store, cursor: duckdb.DuckDBPyConnection, write: Write, so
     error (in the form of sf__Error; NULL when the row was written).
     """
     _type_rows(store, cursor, write, source)
+    _refuse_by_rule(cursor, write)
     if write.operation in DELETES:
         _match_by_id(cursor, write)
     elif write.key is not None and write.key.name != "Id":
@@ -101,6 +104,16 @@ def _type_rows(store: Store, cursor: duckdb.DuckDBPyConnection, write: Write, so
         f"CREATE OR REPLACE TEMP TABLE typed AS WITH texts AS (SELECT n{texts} FROM ({source})), "
         f"cells AS (SELECT n{values} FROM texts) SELECT n{kept}, {error} AS error FROM cells"
     )
+
+
+def _refuse_by_rule(cursor: duckdb.DuckDBPyConnection, write: Write) -> None:
+    """Refuse the rows that a fault rule names."""
+    for refusal in write.refusals:
+        if column := write.column_of(refusal.field):
+            cursor.execute(
+                f"UPDATE typed SET error = {literal(row_error(refusal.code, refusal.message))} WHERE error IS NULL"
+                f" AND regexp_matches(CAST(v_{column} AS VARCHAR), {literal(refusal.pattern)})"
+            )
 
 
 def _match_by_id(cursor: duckdb.DuckDBPyConnection, write: Write) -> None:

@@ -6,6 +6,7 @@ import json
 from typing import Any
 
 from sandbox.call import Answer, Call
+from sandbox.faults import FaultError
 from sandbox.org import Org
 from sandbox.wire import SalesforceError, not_found
 
@@ -15,11 +16,25 @@ def add_fault(org: Org, call: Call) -> Answer:
     try:
         # Plain JSON numbers: `Call.json` would make decimals of seconds.
         given = json.loads(call.body)
-        rules = [org.faults.add(each) for each in (given if isinstance(given, list) else [given])]
+        listed = given if isinstance(given, list) else [given]
+        for each in listed:
+            _check_field(org, each)
+        rules = [org.faults.add(each) for each in listed]
     except (ValueError, TypeError, AttributeError) as error:
         raise SalesforceError(400, "BAD_RULE", str(error)) from None
     added = [rule.as_json() for rule in rules]
     return Answer(201, added if isinstance(given, list) else added[0])
+
+
+def _check_field(org: Org, rule: dict[str, Any]) -> None:
+    """Refuse a rule about a field that no object of the org has."""
+    if not rule.get("field"):
+        return
+    target = org.schema.object_named(str(rule.get("object")))
+    if target is None:
+        raise FaultError(f"there is no object {rule.get('object')!r}")
+    if target.field_named(str(rule["field"])) is None:
+        raise FaultError(f"{target.name} has no field {rule['field']!r}")
 
 
 def list_faults(org: Org, call: Call) -> Answer:

@@ -71,6 +71,52 @@ def test_rules_choose_their_calls_by_method_path_and_number(sandbox: SandboxProc
     assert [client.call("GET", "/limits").status_code for _ in range(6)] == [200, 500, 200, 500, 200, 200]
 
 
+def test_a_call_delivered_twice_takes_effect_twice(sandbox: SandboxProcess, client: Client) -> None:
+    sandbox.faults({"method": "POST", "path": "/sobjects/Account$", "action": "twice"})
+    client.create("Account", Name="Echo")
+    client.create("Account", Name="Once")
+    assert sorted(row["Name"] for row in client.query("SELECT Name FROM Account")) == ["Echo", "Echo", "Once"]
+    sandbox.faults({"method": "PUT", "action": "twice"})
+    job_id = client.open_job("insert")
+    assert client.upload(job_id, "LastName\nx\n").status_code == 201
+    closing = client.set_state(job_id, "UploadComplete")
+    assert closing.status_code == 400 and "Found multiple contents" in closing.text
+
+
+def test_a_rule_may_look_at_the_body_of_calls(sandbox: SandboxProcess, client: Client) -> None:
+    sandbox.faults({"body": '"Name": ?"Bad', "action": "status", "status": 500, "times": None})
+    assert client.call("POST", "/sobjects/Account", json={"Name": "Bad Ltd"}).status_code == 500
+    assert client.call("POST", "/sobjects/Account", json={"Name": "Good Ltd"}).status_code == 201
+    assert client.load("insert", "LastName\nBad\n").info["numberRecordsFailed"] == 0
+
+
+def test_a_rule_may_act_by_chance(sandbox: SandboxProcess, client: Client) -> None:
+    sandbox.faults(
+        {"path": "/limits$", "action": "status", "status": 503, "times": None, "probability": 0.5, "seed": 1}
+    )
+    statuses = [client.call("GET", "/limits").status_code for _ in range(40)]
+    assert 8 <= statuses.count(503) <= 32 and set(statuses) == {200, 503}
+
+
+def test_maintenance_goes_on_until_it_is_ended(sandbox: SandboxProcess, client: Client) -> None:
+    sandbox.faults({"id": "down", "action": "maintenance"})
+    answers = [client.call("GET", "/limits") for _ in range(3)]
+    assert {(each.status_code, each.headers["Content-Type"]) for each in answers} == {(503, "text/html; charset=utf-8")}
+    requests.delete(f"{sandbox.http_url}/_sandbox/faults/down", timeout=10)
+    assert client.call("GET", "/limits").status_code == 200
+
+
+def test_chosen_rows_are_refused_by_rest_and_in_bulk(sandbox: SandboxProcess, client: Client) -> None:
+    rule = {"action": "refuse_rows", "object": "Contact", "field": "LastName", "matches": "^Locked"}
+    sandbox.faults({**rule, "code": "UNABLE_TO_LOCK_ROW", "message": "unable to obtain exclusive access"})
+    answer = client.call("POST", "/sobjects/Contact", json={"LastName": "Locked out"})
+    expected = {"message": "unable to obtain exclusive access", "errorCode": "UNABLE_TO_LOCK_ROW", "fields": []}
+    assert (answer.status_code, answer.json()) == (400, [expected])
+    ended = client.load("insert", "LastName\nLocked in\nFree\n")
+    assert ended.errors("LastName") == {"Locked in": "UNABLE_TO_LOCK_ROW:unable to obtain exclusive access:--"}
+    assert [row["LastName"] for row in ended.success] == ["Free"]
+
+
 def test_an_expired_token_is_dead_for_good(sandbox: SandboxProcess, client: Client) -> None:
     sandbox.faults({"path": "/limits", "action": "expire_token"})
     for _ in range(2):
@@ -183,6 +229,13 @@ def test_a_job_rule_spares_other_objects_and_operations(sandbox: SandboxProcess,
         ({"action": "status"}, "needs 'status'"),
         ({"action": "cut", "path": "("}, "not a regular expression"),
         ({"action": "cut", "nth": 0}, "nth must be a whole number from 1"),
+        ({"action": "cut", "probability": 2}, "probability must be a number above 0"),
+        ({"action": "refuse_rows", "object": "Contact"}, "needs field, matches, code"),
+        ({"action": "refuse_rows", "object": "Contact", "field": "No", "matches": "x", "code": "X"}, "no field 'No'"),
+        (
+            {"action": "refuse_rows", "object": "Contact", "field": "Title", "matches": "(", "code": "X"},
+            "matches is not",
+        ),
     ],
 )
 def test_a_rule_that_cannot_be_is_refused(sandbox: SandboxProcess, rule: dict[str, Any], reason: str) -> None:
