@@ -9,6 +9,7 @@ from typing import Any
 from django.contrib import admin, messages
 from django.http import Http404, HttpRequest, HttpResponse, HttpResponseBase
 from django.shortcuts import redirect
+from django.template.response import TemplateResponse
 from django.urls import URLPattern, URLResolver, path
 from django.views.decorators.http import require_POST
 from structlog.contextvars import bound_contextvars
@@ -52,13 +53,24 @@ class SfsyncAdminSite(admin.AdminSite):
             about = bound_contextvars(organization=actor.organization.pk, user=actor.name)
             with organization_scope(actor.organization), about:
                 try:
-                    response = view(request, *args, **kwargs)
+                    elsewhere = self._opened_elsewhere(request)
+                    response = elsewhere or view(request, *args, **kwargs)
                 except Denied as denied:
                     messages.error(request, str(denied))
                     response = redirect("admin:index")
                 return scoped_to_the_end(response, actor.organization)
 
         return super().admin_view(scoped, cacheable)  # type: ignore[type-var,return-value]
+
+    def _opened_elsewhere(self, request: HttpRequest) -> TemplateResponse | None:
+        """The answer to a form that was opened in another organization than the one the session is in now."""
+        opened_in = request.POST.get("opened_in", "")
+        if not opened_in or opened_in == str(request.actor.organization.pk):  # type: ignore[attr-defined]
+            return None
+        # Its name is for those only who may switch to it.
+        mine = {str(each.pk): each.name for each in current.organizations_of(request.user)}  # type: ignore[arg-type]
+        context = {**self.each_context(request), "opened_in": mine.get(opened_in, "another organization")}
+        return TemplateResponse(request, "orgs/opened_elsewhere.html", context, status=409)
 
     def each_context(self, request: HttpRequest) -> dict[str, Any]:
         actor = getattr(request, "actor", None)

@@ -413,3 +413,18 @@ def test_a_list_takes_no_other_condition_than_those_of_its_filters(client, query
     client.force_login(make_member(make_organization(), "alice", Role.OWNER))
     for page in ("connections/connection", "syncs/sync", "jobs/job", "orgs/team", "orgs/auditevent"):
         assert client.get(f"/admin/{page}/?{query}").status_code in (302, 400, 404)
+
+
+def test_a_form_opened_in_one_organization_is_not_saved_in_another(client, alpha, owner):
+    beta = make_organization("beta")
+    Membership.all_objects.create(organization=beta, user=owner, role=Role.OWNER)
+    client.force_login(owner)
+    client.post("/admin/organization/", {"organization": alpha.pk})
+    assert f'name="opened_in" value="{alpha.pk}"' in text_of(client.get(f"{TEAMS}add/"))
+    client.post("/admin/organization/", {"organization": beta.pk})
+    form = {"name": "Loaders", "description": "", "opened_in": alpha.pk}
+    answer = client.post(f"{TEAMS}add/", form)
+    assert answer.status_code == 409
+    assert f"This form was opened in {alpha}" in text_of(answer) and "switched to beta" in text_of(answer)
+    assert "another organization" in text_of(client.post(f"{TEAMS}add/", {**form, "opened_in": "77"}))
+    assert not Team.all_objects.exists()
