@@ -69,7 +69,8 @@ class SfsyncAdminSite(admin.AdminSite):
             return None
         # Its name is for those only who may switch to it.
         mine = {str(each.pk): each.name for each in current.organizations_of(request.user)}  # type: ignore[arg-type]
-        context = {**self.each_context(request), "opened_in": mine.get(opened_in, "another organization")}
+        place = mine.get(opened_in, "another organization")
+        context = {**self.each_context(request), "title": "Nothing was saved", "opened_in": place}
         return TemplateResponse(request, "orgs/opened_elsewhere.html", context, status=409)
 
     def each_context(self, request: HttpRequest) -> dict[str, Any]:

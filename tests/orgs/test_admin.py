@@ -425,6 +425,6 @@ def test_a_form_opened_in_one_organization_is_not_saved_in_another(client, alpha
     form = {"name": "Loaders", "description": "", "opened_in": alpha.pk}
     answer = client.post(f"{TEAMS}add/", form)
     assert answer.status_code == 409
-    assert f"This form was opened in {alpha}" in text_of(answer) and "switched to beta" in text_of(answer)
+    assert f"This form was opened in {alpha}" in text_of(answer) and "switched to Beta" in text_of(answer)
     assert "another organization" in text_of(client.post(f"{TEAMS}add/", {**form, "opened_in": "77"}))
     assert not Team.all_objects.exists()
