@@ -196,6 +196,8 @@ def _check_session(org: Org, call: Call) -> None:
     call.session = org.sessions.find(call.token)
     if call.session is None:
         raise SalesforceError(401, "INVALID_SESSION_ID", SESSION_EXPIRED)
+    if not org.permissions.has(call.user, "ApiEnabled"):
+        raise SalesforceError(403, "API_DISABLED_FOR_ORG", "The REST API is not enabled for this Organization.")
 
 
 async def _read_body(call: Call, request: Request) -> None:

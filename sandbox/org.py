@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-import base64
-import hashlib
-import hmac
 import shutil
 import threading
 from collections import Counter, deque
@@ -12,12 +9,17 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from sandbox.bulk.state import BulkState
 from sandbox.clock import Clock
 from sandbox.faults import Faults
+from sandbox.login.apps import Apps
+from sandbox.login.grants import Grants
+from sandbox.login.permissions import Permissions
 from sandbox.login.sessions import Sessions
-from sandbox.login.users import User
+from sandbox.login.users import User, Users
+from sandbox.rows.policy import Policy
 from sandbox.schema import Schema
-from sandbox.store import Store, id18, make_id
+from sandbox.store import Store, id18
 
 FIRST_VERSION = 31
 LAST_VERSION = 67
@@ -40,6 +42,9 @@ class Settings:
     daily_api_requests: int = 1_000_000
     bulk_delay: float = 0.0
     token_lifetime: float = 7200.0
+    users_file: Path | None = None
+    apps_file: Path | None = None
+    app_certificate: Path | None = None
 
 
 class Org:
@@ -51,28 +56,34 @@ class Org:
         self.store = Store(self.schema, settings.folder, durable=settings.durable)
         self.org_id = id18(settings.org_id[:15])
         self.clock = Clock()
-        self.users = [User(make_id("005", 1), settings.username, settings.password, settings.security_token)]
+        self.permissions = Permissions(self.schema)
+        self.users = Users(self, settings.users_file)
+        self.apps = Apps(self, settings.apps_file, settings.app_certificate)
+        self.grants = Grants(self)
         self.faults = Faults()
+        self.policy = Policy(self.schema)
         self.log: deque[dict[str, Any]] = deque(maxlen=REQUEST_LOG)
         self.call_counts: Counter[str] = Counter()
         self.api_requests = 0
         self.cursors: dict[str, dict[str, Any]] = {}
         self.jobs: dict[str, Any] = {}
         self.jobs_lock = threading.RLock()
+        self.bulk = BulkState(self.clock, settings.bulk_delay)
         self.sessions = Sessions(self)
         self._seed()
 
     @property
     def admin(self) -> User:
         """The user the command line names: who logs in where no other user is named."""
-        return self.users[0]
+        return self.users.admin
 
     @property
     def job_folder(self) -> Path:
         return self.settings.folder / "jobs"
 
     def _seed(self) -> None:
-        """Create the records every org has (its organization, the user, a profile) unless they are there."""
+        """Create the records every org has (its organization, the users, a profile) unless they are there."""
+        self.users.stand()
         if self.store.rows('SELECT 1 FROM "Organization" LIMIT 1'):
             return
         from sandbox.seed import plant
@@ -88,14 +99,15 @@ class Org:
         self.store.empty()
         shutil.rmtree(self.job_folder, ignore_errors=True)
         self.faults.clear()
+        self.policy.reset()
         self.clock.reset()
+        self.bulk.reset()
         self.log.clear()
         self.call_counts.clear()
         self.cursors.clear()
         self.api_requests = 0
+        self.users.clear()
+        self.apps.clear()
+        self.grants.clear()
         self._seed()
-
-    def sign(self, text: str) -> str:
-        """The `signature` of a token answer: base64 of HMAC-SHA256 with the client secret."""
-        digest = hmac.new(self.settings.client_secret.encode(), text.encode(), hashlib.sha256).digest()
-        return base64.b64encode(digest).decode()
+        self.sessions.rebind()

@@ -12,27 +12,9 @@ if TYPE_CHECKING:
 
 
 def plant(org: Org) -> None:
-    """Insert the schema files' records and the user who signs in."""
-    profile_id = make_id("00e", 1)
-    user = {
-        "Id": org.admin.id,
-        "Username": org.settings.username,
-        "FirstName": "Sandy",
-        "LastName": "Box",
-        "Email": org.settings.username,
-        "Alias": "sbox",
-        "CommunityNickname": "sandybox",
-        "IsActive": True,
-        "TimeZoneSidKey": "America/Los_Angeles",
-        "LocaleSidKey": "en_US",
-        "EmailEncodingKey": "UTF-8",
-        "LanguageLocaleKey": "en_US",
-        "ProfileId": profile_id,
-        "UserType": "Standard",
-    }
+    """Insert the schema files' records; the users stand already."""
     for each in org.schema:
-        records = [user, *each.records] if each.name == "User" else each.records
-        for record in records:
+        for record in each.records:
             given = {"Id": org.org_id} if each.name == "Organization" else {}
             _plant_one(org, each.name, each.key_prefix, {**given, **record})
 

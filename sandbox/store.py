@@ -148,13 +148,14 @@ class Store:
         return {row[0]: (row[1], row[2]) for row in self.rows(" UNION ALL ".join(parts))}
 
     def empty(self) -> None:
-        """Forget every record and job. Tokens stay, and so do the counters: an id is never given twice."""
+        """Forget every record and job. Tokens and their key stay, and so do the counters: no id is given twice."""
         with self.writing() as cursor:
             for each in self.schema:
                 cursor.execute(f"DELETE FROM {name(each.name)}")
                 if each.records or each.name == "User":
                     cursor.execute("DELETE FROM _counters WHERE name = ?", [each.name])
-            cursor.execute("DELETE FROM _documents WHERE kind <> 'token'")
+            cursor.execute("DELETE FROM _documents WHERE kind NOT IN ('token', 'refresh', 'key')")
+            cursor.execute("DELETE FROM _undo")
             _drop_tables(cursor, "_stage_")
             _drop_tables(cursor, "_cursor_")
 
@@ -162,12 +163,15 @@ class Store:
         with self.writing() as cursor:
             cursor.execute("CREATE TABLE IF NOT EXISTS _counters (name VARCHAR, value BIGINT)")
             cursor.execute("CREATE TABLE IF NOT EXISTS _documents (kind VARCHAR, key VARCHAR, body VARCHAR)")
+            cursor.execute("CREATE TABLE IF NOT EXISTS _undo (parent VARCHAR, object VARCHAR, field VARCHAR, id VARCHAR)")
             _drop_tables(cursor, "_cursor_")
             known: dict[str, set[str]] = {}
             for table, column in cursor.execute("SELECT table_name, column_name FROM duckdb_columns()").fetchall():
                 known.setdefault(table, set()).add(column)
             for each in self.schema:
                 _create_table(cursor, each, known.get(each.name))
+            for each in self.schema:
+                _create_view(cursor, each)
 
 
 def _drop_tables(cursor: duckdb.DuckDBPyConnection, prefix: str) -> None:
@@ -179,7 +183,7 @@ def _drop_tables(cursor: duckdb.DuckDBPyConnection, prefix: str) -> None:
 
 
 def _create_table(cursor: duckdb.DuckDBPyConnection, each: ObjectType, known: set[str] | None) -> None:
-    """Create the table of an object, or add the columns a changed schema file brought; then its view with formulas."""
+    """Create the table of an object, or add the columns a changed schema file brought."""
     if known is None:
         columns = ", ".join(f"{name(one.name)} {one.sql_type}" for one in each.stored_fields)
         cursor.execute(f"CREATE TABLE {name(each.name)} ({columns})")
@@ -187,6 +191,10 @@ def _create_table(cursor: duckdb.DuckDBPyConnection, each: ObjectType, known: se
         for one in each.stored_fields:
             if one.name not in known:
                 cursor.execute(f"ALTER TABLE {name(each.name)} ADD COLUMN {name(one.name)} {one.sql_type}")
+
+
+def _create_view(cursor: duckdb.DuckDBPyConnection, each: ObjectType) -> None:
+    """Create the view of an object with its formulas; these may read the tables of parents."""
     formulas = "".join(f", {_formula(one)} AS {name(one.name)}" for one in each.fields.values() if one.formula)
     cursor.execute(f"CREATE OR REPLACE VIEW {name('v_' + each.name)} AS SELECT *{formulas} FROM {name(each.name)}")
 

@@ -31,7 +31,8 @@ def create(org: Org, call: Call) -> Answer:
     text = given.get("query")
     if not isinstance(text, str) or not text.strip():
         raise SalesforceError(400, "INVALIDJOB", "The query is missing")
-    compiled = compile_query(org.schema, text, org.clock.now(), deleted_too=given["operation"] == "queryAll")
+    schema, deleted_too = org.permissions.schema_of(call.user), given["operation"] == "queryAll"
+    compiled = compile_query(schema, text, org.clock.now(), deleted_too=deleted_too)
     _check_supported(compiled)
     document = jobs.new_document(org, call, {**given, "object": compiled.object.name}, JOB_TYPE)
     document["state"] = "UploadComplete"

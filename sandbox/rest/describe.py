@@ -6,7 +6,7 @@ from typing import Any
 
 from sandbox.call import Answer, Call
 from sandbox.org import FIRST_VERSION, LAST_VERSION, Org
-from sandbox.schema import ObjectType
+from sandbox.schema import ObjectType, Schema
 from sandbox.wire import not_found
 
 # Facts of an object that a schema file may override, as most standard objects have them.
@@ -82,8 +82,8 @@ def resources(org: Org, call: Call) -> Answer:
 
 
 def find_object(org: Org, call: Call) -> ObjectType:
-    """The object the path names, or 404."""
-    found = org.schema.object_named(call.arguments["object"])
+    """The object the path names, as the user sees it, or 404."""
+    found = org.permissions.schema_of(call.user).object_named(call.arguments["object"])
     if found is None:
         raise not_found()
     return found
@@ -111,7 +111,7 @@ def _summary(each: ObjectType, data_url: str) -> dict[str, Any]:
 
 def global_describe(org: Org, call: Call) -> Answer:
     """GET sobjects."""
-    listed = [_summary(each, call.data_url) for each in org.schema]
+    listed = [_summary(each, call.data_url) for each in org.permissions.schema_of(call.user)]
     return Answer(200, {"encoding": "UTF-8", "maxBatchSize": 200, "sobjects": listed})
 
 
@@ -144,7 +144,7 @@ def describe(org: Org, call: Call) -> Answer:
     answer = {
         **summary,
         **facts,
-        "childRelationships": _children(org, each),
+        "childRelationships": _children(org.permissions.schema_of(call.user), each),
         "fields": [one.document for one in each.fields.values()],
         "recordTypeInfos": [master],
         "urls": {**summary["urls"], **ui},
@@ -152,7 +152,7 @@ def describe(org: Org, call: Call) -> Answer:
     return Answer(200, dict(sorted(answer.items())))
 
 
-def _children(org: Org, parent: ObjectType) -> list[dict[str, Any]]:
+def _children(schema: Schema, parent: ObjectType) -> list[dict[str, Any]]:
     """The lookups of all objects that point to this one."""
     return [
         {
@@ -165,7 +165,7 @@ def _children(org: Org, parent: ObjectType) -> list[dict[str, Any]]:
             "relationshipName": one.document.get("childRelationshipName"),
             "restrictedDelete": one.flag("restrictedDelete"),
         }
-        for child in org.schema
+        for child in schema
         for one in child.fields.values()
         if parent.name in one.reference_to
     ]

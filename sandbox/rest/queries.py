@@ -34,7 +34,7 @@ def _query(org: Org, call: Call, *, deleted_too: bool) -> Answer:
     text = call.query.get("q")
     if text is None:
         raise SalesforceError(400, "MALFORMED_QUERY", "A query string has to be specified")
-    compiled = compile_query(org.schema, text, org.clock.now(), deleted_too=deleted_too)
+    compiled = compile_query(org.permissions.schema_of(call.user), text, org.clock.now(), deleted_too=deleted_too)
     with org.store.reading() as cursor:
         if compiled.counts_all:
             return Answer(200, {"totalSize": _count(cursor, compiled), "done": True, "records": []})

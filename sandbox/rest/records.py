@@ -98,14 +98,18 @@ def write_records(
     records: list[dict[str, Any]],
     key: Field | None = None,
 ) -> list[dict[str, Any]]:
-    """Write a few records given by field name; one outcome each (id, created, error), in the same order."""
-    _check_operation(target, operation)
+    """Write a few records given by field name; one outcome each (id, created, error), in the same order.
+
+    `target` is the object as the user sees it.
+    """
+    whole = org.schema.objects[target.name.lower()]
+    _check_operation(whole, operation)
     names = list(dict.fromkeys(field_name for record in records for field_name in record))
     columns = [
         (f"c{place}", field) for place, field_name in enumerate(names) if (field := target.field_named(field_name))
     ]
     write = Write(
-        target,
+        whole,
         operation,
         columns,
         key,
@@ -113,6 +117,7 @@ def write_records(
         JSON_NULL,
         now=org.clock.now(),
         refusals=org.faults.for_rows(target.name, operation),
+        rights=org.permissions.rights(user, target.name),
     )
     marks = "".join(f", CAST(${place + 1} AS VARCHAR) AS c{place}" for place in range(len(names)))
     with org.store.writing() as cursor:
