@@ -128,6 +128,18 @@ TYPE_DEFAULTS: dict[str, dict[str, Any]] = {
 }
 
 
+# Lists of an object that later files add to rather than replace; sandbox/rows/definitions.py reads them.
+RULE_LISTS = (
+    "validationRules",
+    "triggers",
+    "lookupFilters",
+    "duplicateRules",
+    "recordTypes",
+    "statusRules",
+    "assignmentRules",
+)
+
+
 class SchemaError(ValueError):
     """A schema file says something the sandbox cannot be; the message names file, object and field."""
 
@@ -240,7 +252,7 @@ def field_document(compact: dict[str, Any]) -> dict[str, Any]:
         document["label"] = "Record ID"
     if kind == "textarea" and compact.get("length", 0) > 255:
         document.update(aggregatable=False, filterable=False, groupable=False, sortable=False)
-    if compact.get("formula"):
+    if compact.get("formula") or compact.get("calculatedFormula"):
         document.update(createable=False, updateable=False, calculated=document["custom"])
     if len(compact.get("referenceTo", [])) > 1:
         document.update(namePointing=True, polymorphicForeignKey=True)
@@ -294,6 +306,14 @@ AUDIT_FIELDS: list[dict[str, Any]] = [
     | _SET_BY_SALESFORCE,
     {"name": "SystemModstamp", "type": "datetime", "label": "System Modstamp", **_SET_BY_SALESFORCE},
 ]
+RECORD_TYPE_FIELD: dict[str, Any] = {
+    "name": "RecordTypeId",
+    "type": "reference",
+    "label": "Record Type ID",
+    "referenceTo": ["RecordType"],
+    "defaultedOnCreate": True,
+    "permissionable": False,
+}
 
 
 class Schema:
@@ -310,6 +330,9 @@ class Schema:
             if "keyPrefix" not in entry:
                 entry["keyPrefix"] = _free_prefix(used_prefixes)
             self.objects[entry["name"].lower()] = _object_type(entry)
+        from sandbox.rows.derived import complete
+
+        complete(self)
 
     def object_named(self, name: str) -> ObjectType | None:
         """The object by API name, whatever its case; None when there is none."""
@@ -345,7 +368,11 @@ def _merge(compact: dict[str, dict[str, Any]], entry: dict[str, Any], path: Path
         else:
             known["fields"].append(dict(each))
     known["records"].extend(entry.get("records", []))
-    known.update({key: value for key, value in entry.items() if key not in ("fields", "records", "name")})
+    for key in RULE_LISTS:
+        for each in entry.get(key, []):
+            known.setdefault(key, []).append({**each, "source": str(path)} if isinstance(each, dict) else each)
+    kept = ("fields", "records", "name", *RULE_LISTS)
+    known.update({key: value for key, value in entry.items() if key not in kept})
     known.setdefault("source", str(path))
 
 
@@ -372,6 +399,8 @@ def _object_type(entry: dict[str, Any]) -> ObjectType:
         }
     ]
     extra = owner if entry.get("hasOwner", entry["name"].endswith("__c")) else []
+    if entry.get("recordTypes"):
+        extra = [*extra, RECORD_TYPE_FIELD]
     before = [each for each in SYSTEM_FIELDS if each["name"].lower() not in declared]
     after = [each for each in [*extra, *AUDIT_FIELDS] if each["name"].lower() not in declared]
     fields: dict[str, Field] = {}

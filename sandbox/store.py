@@ -163,7 +163,9 @@ class Store:
         with self.writing() as cursor:
             cursor.execute("CREATE TABLE IF NOT EXISTS _counters (name VARCHAR, value BIGINT)")
             cursor.execute("CREATE TABLE IF NOT EXISTS _documents (kind VARCHAR, key VARCHAR, body VARCHAR)")
-            cursor.execute("CREATE TABLE IF NOT EXISTS _undo (parent VARCHAR, object VARCHAR, field VARCHAR, id VARCHAR)")
+            cursor.execute(
+                "CREATE TABLE IF NOT EXISTS _undo (parent VARCHAR, object VARCHAR, field VARCHAR, id VARCHAR)"
+            )
             _drop_tables(cursor, "_cursor_")
             known: dict[str, set[str]] = {}
             for table, column in cursor.execute("SELECT table_name, column_name FROM duckdb_columns()").fetchall():

@@ -10,9 +10,10 @@ from sandbox.login.users import User
 from sandbox.org import Org
 from sandbox.rest.describe import find_object
 from sandbox.rows import rules
+from sandbox.rows.relations import json_parent, resolve_columns
 from sandbox.rows.rules import literal, name
-from sandbox.rows.write import JSON_NULL, Write, apply_rows, outcomes, split_error
-from sandbox.schema import Field, ObjectType
+from sandbox.rows.write import JSON_NULL, WriteOptions, apply_rows, new_write, outcomes, split_error
+from sandbox.schema import Field, ObjectType, Schema
 from sandbox.store import id18
 from sandbox.wire import SalesforceError, json_text, not_found
 
@@ -25,8 +26,8 @@ NO_KEY = "Provided external ID field does not exist or is not accessible: {0}"
 def create(org: Org, call: Call) -> Answer:
     """POST sobjects/X."""
     target = find_object(org, call)
-    record = _fields_of(target, call.json_object())
-    made = write_records(org, call.user, target, "insert", [record])[0]
+    record = _fields_of(org.permissions.schema_of(call.user), target, call.json_object())
+    made = write_records(org, call.user, target, "insert", [record], options=write_options(call))[0]
     raise_row_error(made)
     location = f"{call.data_url}/sobjects/{target.name}/{made['id']}"
     return Answer(201, {"id": made["id"], "success": True, "errors": []}, {"Location": location})
@@ -42,8 +43,10 @@ def update(org: Org, call: Call) -> Answer:
     """PATCH sobjects/X/id."""
     target = find_object(org, call)
     record_id = _record_id(org, target, call.arguments["id"])
-    record = _fields_of(target, call.json_object())
-    raise_row_error(write_records(org, call.user, target, "update", [{**record, "Id": record_id}])[0])
+    record = _fields_of(org.permissions.schema_of(call.user), target, call.json_object())
+    raise_row_error(
+        write_records(org, call.user, target, "update", [{**record, "Id": record_id}], options=write_options(call))[0]
+    )
     return Answer(204)
 
 
@@ -65,7 +68,7 @@ def upsert(org: Org, call: Call) -> Answer:
     if key.name == "Id":
         call.arguments["id"] = call.arguments["value"]
         return update(org, call)
-    record = _fields_of(target, call.json_object())
+    record = _fields_of(org.permissions.schema_of(call.user), target, call.json_object())
     if key.name in record:
         message = f"The {key.name} field should not be specified in the sobject data."
         raise SalesforceError(400, "INVALID_FIELD", message, fields=[])
@@ -74,7 +77,7 @@ def upsert(org: Org, call: Call) -> Answer:
         raise SalesforceError(300, "", "", body=[f"{call.data_url}/sobjects/{target.name}/{each}" for each in found])
     if not found and call.query.get("updateOnly", "").lower() == "true":
         raise not_found()
-    made = write_records(org, call.user, target, "upsert", [{**record, key.name: value}], key)[0]
+    made = write_records(org, call.user, target, "upsert", [{**record, key.name: value}], key, write_options(call))[0]
     raise_row_error(made)
     body = {"id": made["id"], "success": True, "errors": []}
     if call.version >= 46:
@@ -97,28 +100,17 @@ def write_records(
     operation: str,
     records: list[dict[str, Any]],
     key: Field | None = None,
+    options: WriteOptions | None = None,
 ) -> list[dict[str, Any]]:
-    """Write a few records given by field name; one outcome each (id, created, error), in the same order.
+    """Write a few records given by field name (or `Parent.Key`); one outcome each (see `outcomes`), in their order.
 
     `target` is the object as the user sees it.
     """
     whole = org.schema.objects[target.name.lower()]
     _check_operation(whole, operation)
     names = list(dict.fromkeys(field_name for record in records for field_name in record))
-    columns = [
-        (f"c{place}", field) for place, field_name in enumerate(names) if (field := target.field_named(field_name))
-    ]
-    write = Write(
-        whole,
-        operation,
-        columns,
-        key,
-        user.id,
-        JSON_NULL,
-        now=org.clock.now(),
-        refusals=org.faults.for_rows(target.name, operation),
-        rights=org.permissions.rights(user, target.name),
-    )
+    columns = resolve_columns(org.permissions.schema_of(user), target, names)
+    write = new_write(org, whole, operation, columns, user.id, key=key, null_marker=JSON_NULL, options=options)
     marks = "".join(f", CAST(${place + 1} AS VARCHAR) AS c{place}" for place in range(len(names)))
     with org.store.writing() as cursor:
         casts = "".join(f", c{place} VARCHAR" for place in range(len(names)))
@@ -128,6 +120,16 @@ def write_records(
             cursor.execute(f"INSERT INTO given SELECT {number}{marks}", cells)
         apply_rows(org.store, cursor, write, "SELECT * FROM given")
         return outcomes(cursor)
+
+
+def write_options(call: Call) -> WriteOptions:
+    """What the headers Sforce-Duplicate-Rule-Header and Sforce-Auto-Assign ask for (REST API guide, "Headers")."""
+    asked = call.headers.get("sforce-duplicate-rule-header", "")
+    pairs = [pair.partition("=") for pair in asked.replace(",", ";").split(";")]
+    allow_save = any(key.strip().lower() == "allowsave" and value.strip().lower() == "true" for key, _, value in pairs)
+    assign = call.headers.get("sforce-auto-assign", "TRUE").strip()
+    rule = {"TRUE": "default", "FALSE": None}.get(assign.upper(), id18(assign[:15]) if len(assign) >= 15 else None)
+    return WriteOptions(allow_save, rule, call.data_url)
 
 
 def _cell(value: Any) -> str:
@@ -159,16 +161,22 @@ def raise_row_error(outcome: dict[str, Any]) -> None:
     status = (
         404 if error["code"] in ("ENTITY_IS_DELETED", "INVALID_CROSS_REFERENCE_KEY") and not error["fields"] else 400
     )
-    raise SalesforceError(status, error["code"], error["message"], fields=error["fields"])
+    refusal = SalesforceError(status, error["code"], error["message"], fields=error["fields"])
+    if outcome["duplicates"]:
+        refusal.body[0]["duplicateResult"] = outcome["duplicates"]
+    raise refusal
 
 
-def _fields_of(target: ObjectType, given: dict[str, Any]) -> dict[str, Any]:
+def _fields_of(schema: Schema, target: ObjectType, given: dict[str, Any]) -> dict[str, Any]:
     """The record of a request body under its fields' proper names; refuses what is no field or of a wrong JSON type."""
     record: dict[str, Any] = {}
     for key, value in given.items():
         if key == "attributes":
             continue
         found = target.field_named(key)
+        if found is None and (parent := json_parent(schema, target, key, value)):
+            record[parent[0]] = parent[1]
+            continue
         if found is None or found.type == "address":
             message = f"No such column '{key}' on sobject of type {target.name}"
             raise SalesforceError(400, "INVALID_FIELD", message, fields=None)

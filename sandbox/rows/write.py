@@ -8,15 +8,25 @@ from __future__ import annotations
 
 import datetime
 from dataclasses import dataclass, field
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import duckdb
 
 from sandbox.faults import Refusal
-from sandbox.rows import rules
+from sandbox.login.permissions import Rights
+from sandbox.rows import checks, deletes, duplicates, refusals, rules
+from sandbox.rows.assignment import assign_owners, running_rule
+from sandbox.rows.definitions import ObjectRules
+from sandbox.rows.policy import Policy
+from sandbox.rows.record import changed_value, new_value
+from sandbox.rows.relations import Columns, Parent
 from sandbox.rows.rules import literal, name, row_error
 from sandbox.schema import Field, ObjectType
-from sandbox.store import BASE62, Store
+from sandbox.store import Store
+
+if TYPE_CHECKING:
+    from sandbox.login.users import User
+    from sandbox.org import Org
 
 # In JSON a null is a null; this text stands for it in staged rows, where NULL means "not named".
 JSON_NULL = "\x01null"
@@ -28,26 +38,106 @@ DELETES = frozenset({"delete", "hardDelete"})
 
 
 @dataclass(frozen=True)
-class Write:
-    """What to do with staged rows.
+class WriteOptions:
+    """What a caller asks for beside the rows.
 
-    `columns` pairs a staged column with its field. `key` is the field an upsert matches by. `allowed_duplicates` names
-    a table of key values (column k, in key form) that stand more than once in the whole request.
+    `allow_save` lets pass what a duplicate rule only alerts of. `assignment` names the assignment rule to run: its id,
+    `default` for the active one, or None. `data_url` is the path of the API version, for links in answers.
+    """
+
+    allow_save: bool = False
+    assignment: str | None = None
+    data_url: str = "/services/data/v67.0"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Write:
+    """What to do with staged rows; `new_write` makes one.
+
+    `columns` pairs a staged column with its field, `parents` are columns with keys of parents. `key` is the field an
+    upsert matches by. `duplicates` names a table of key values (column k, in key form) that stand more than once in
+    the whole request. `batch` names who holds row locks; None for a single call. `rights` is what the user may do,
+    `closed` the objects (with the condition of a record `p`) whose records the user may not point to.
     """
 
     object: ObjectType
     operation: str
     columns: list[tuple[str, Field]]
-    key: Field | None
+    policy: Policy
     user_id: str
+    key: Field | None = None
+    parents: list[Parent] = field(default_factory=list)
     null_marker: str = BULK_NULL
     duplicates: str | None = None
     now: datetime.datetime = field(default_factory=lambda: datetime.datetime(1970, 1, 1))
     refusals: tuple[Refusal, ...] = ()
+    options: WriteOptions = WriteOptions()
+    batch: str | None = None
+    rights: Rights = Rights()
+    closed: dict[str, str] = field(default_factory=dict)
+
+    @property
+    def inserts(self) -> bool:
+        return self.operation in INSERTS
+
+    @property
+    def deletes(self) -> bool:
+        return self.operation in DELETES
+
+    @property
+    def rules(self) -> ObjectRules:
+        """The rules of the object's schema files."""
+        return self.policy.of(self.object)
 
     def column_of(self, field_name: str) -> str | None:
         """The staged column of a field, by its name."""
         return next((column for column, each in self.columns if each.name == field_name), None)
+
+
+def new_write(
+    org: Org,
+    target: ObjectType,
+    operation: str,
+    columns: Columns,
+    user_id: str,
+    *,
+    key: Field | None = None,
+    null_marker: str = BULK_NULL,
+    duplicates: str | None = None,
+    options: WriteOptions | None = None,
+    batch: str | None = None,
+) -> Write:
+    """The write of rows staged in `columns` (see `resolve_columns`) by a user of the org, under all of its rules."""
+    user = org.users.with_id(user_id)
+    return Write(
+        object=org.schema.objects[target.name.lower()],
+        operation=operation,
+        columns=columns.fields,
+        policy=org.policy,
+        user_id=user_id,
+        key=key,
+        parents=columns.parents,
+        null_marker=null_marker,
+        duplicates=duplicates,
+        now=org.clock.now(),
+        refusals=org.faults.for_rows(target.name, operation),
+        options=options or WriteOptions(),
+        batch=batch,
+        rights=org.permissions.rights(user, target.name) if user else Rights(),
+        closed=_closed_objects(org, user) if user else {},
+    )
+
+
+def _closed_objects(org: Org, user: User) -> dict[str, str]:
+    """The objects whose records the user may not read, each with the condition (SQL about `p`) of those he may not."""
+    closed = {}
+    if not user.allowed.everything:
+        for each in org.schema:
+            if not org.permissions.may(user, each.name, "read"):
+                closed[each.name] = "true"
+            elif each.has_owner and not org.permissions.may(user, each.name, "viewAll"):
+                closed[each.name] = f"p.OwnerId IS DISTINCT FROM {literal(user.id)}"
+    return closed
 
 
 def apply_rows(store: Store, cursor: duckdb.DuckDBPyConnection, write: Write, source: str) -> None:
@@ -56,9 +146,10 @@ def apply_rows(store: Store, cursor: duckdb.DuckDBPyConnection, write: Write, so
     Afterwards the temporary table `outcome` holds one row per source row: n, id (NULL when there is none), created,
     error (in the form of sf__Error; NULL when the row was written).
     """
+    _find_parents(cursor, write, source)
     _type_rows(store, cursor, write, source)
     _refuse_by_rule(cursor, write)
-    if write.operation in DELETES:
+    if write.deletes:
         _match_by_id(cursor, write)
     elif write.key is not None and write.key.name != "Id":
         _match_by_key(cursor, write, write.key)
@@ -68,42 +159,112 @@ def apply_rows(store: Store, cursor: duckdb.DuckDBPyConnection, write: Write, so
         )
     else:
         _match_by_id(cursor, write)
-    if write.operation in DELETES:
-        _delete(cursor, write)
+    refusals.refuse_without_rights(cursor, write)
+    checks.refuse_locked(cursor, write)
+    if write.deletes:
+        checks.run_triggers(cursor, write, "before")
+        deletes.refuse_held(cursor, write)
+        checks.take_locks(cursor, write)
+        checks.run_triggers(cursor, write, "after")
+        deletes.delete_rows(cursor, write)
         return
-    _refuse_fields(cursor, write)
-    _refuse_references(store, cursor, write)
+    refusals.refuse_fields(cursor, write)
+    checks.refuse_record_types(cursor, write)
+    refusals.refuse_references(store, cursor, write)
+    checks.refuse_parents(cursor, write)
+    checks.run_triggers(cursor, write, "before")
+    checks.run_validation_rules(cursor, write)
+    checks.refuse_statuses(cursor, write)
+    duplicates.run_duplicate_rules(cursor, write)
+    checks.refuse_beyond_storage(store, cursor, write)
     _give_ids(store, cursor, write)
-    for column, each in write.columns:
-        if each.flag("unique"):
-            _refuse_taken(cursor, write, column, each)
-    if write.operation in INSERTS:
+    duplicates.refuse_taken(cursor, write)
+    checks.take_locks(cursor, write)
+    checks.run_triggers(cursor, write, "after")
+    assign_owners(cursor, write)
+    if write.inserts:
         _insert(cursor, write)
     if write.operation in UPDATES:
         _update(cursor, write)
 
 
+def _find_parents(cursor: duckdb.DuckDBPyConnection, write: Write, source: str) -> None:
+    """Make `parents_<column>` for each column with keys of parents: k (text of the key), ids (the records with it)."""
+    for each in write.parents:
+        text = rules.cell_text(each.column, write.null_marker)
+        given = rules.key_form(each.key, "v")
+        stored = rules.key_form(each.key, name(each.key.name))
+        cursor.execute(
+            f"CREATE OR REPLACE TEMP TABLE parents_{each.column} AS"
+            f" WITH texts AS (SELECT DISTINCT {text} AS k FROM ({source})),"
+            f" given AS (SELECT k, {rules.typed_value(each.key, 'k')} AS v FROM texts WHERE k IS NOT NULL)"
+            f" SELECT k, list(p.Id ORDER BY p.Id) FILTER (p.Id IS NOT NULL) AS ids FROM given"
+            f" LEFT JOIN (SELECT Id, {stored} AS s FROM {name(each.target.name)} WHERE NOT IsDeleted) p"
+            f" ON p.s = {given} GROUP BY k"
+        )
+
+
 def _type_rows(store: Store, cursor: duckdb.DuckDBPyConnection, write: Write, source: str) -> None:
     """Make `typed`: n, g_<column> (was a value given), v_<column> (the typed value), error."""
+    by_key = {each.column for each in write.parents}
+    staged = list(dict.fromkeys([*(column for column, _ in write.columns), *by_key]))
     texts = "".join(
         f", {column} IS NOT NULL AS g_{column}, {rules.cell_text(column, write.null_marker)} AS t_{column}"
-        for column, _ in write.columns
+        for column in staged
     )
-    values = "".join(
-        f", g_{column}, t_{column}, {rules.typed_value(each, f't_{column}')} AS v_{column}"
-        for column, each in write.columns
+    values = "".join(f", {_cell(write, column, each, by_key)}" for column, each in write.columns)
+    joins = "".join(
+        f" LEFT JOIN parents_{each.column} p_{each.column} ON p_{each.column}.k = t_{each.column}"
+        for each in write.parents
     )
-    errors = [
+    texts_kept = "".join(f", t_{column}" for column in staged)
+    found = "".join(f", p_{each.column}.ids AS ids_{each.column}" for each in write.parents)
+    errors = [error for each in write.parents for error in _parent_errors(write, each)]
+    errors += [
         error
         for column, each in write.columns
-        if (error := rules.value_error(each, f"t_{column}", f"v_{column}", store.schema, write.object.key_prefix))
+        if column not in by_key
+        and (error := rules.value_error(each, f"t_{column}", f"v_{column}", store.schema, write.object.key_prefix))
     ]
     kept = "".join(f", g_{column}, v_{column}" for column, _ in write.columns)
     error = f"coalesce({', '.join(errors)})" if errors else "NULL::VARCHAR"
     cursor.execute(
         f"CREATE OR REPLACE TEMP TABLE typed AS WITH texts AS (SELECT n{texts} FROM ({source})), "
-        f"cells AS (SELECT n{values} FROM texts) SELECT n{kept}, {error} AS error FROM cells"
+        f"cells AS (SELECT n{texts_kept}{values}{found} FROM texts{joins})"
+        f" SELECT n{kept}, {error} AS error FROM cells"
     )
+
+
+def _cell(write: Write, column: str, each: Field, by_key: set[str]) -> str:
+    """SQL: whether a field was given, and its value: its own, or the id of the parent that a key names."""
+    others = [parent.column for parent in write.parents if parent.lookup.name == each.name]
+    own = [] if column in by_key else [column]
+    given = " OR ".join(f"g_{one}" for one in [*own, *others])
+    values = [rules.typed_value(each, f"t_{one}") for one in own] + [f"p_{one}.ids[1]" for one in others]
+    value = f"coalesce({', '.join(values)})" if len(values) > 1 else values[0]
+    return f"({given}) AS g_{column}, {value} AS v_{column}" if others else f"g_{column}, {value} AS v_{column}"
+
+
+def _parent_errors(write: Write, each: Parent) -> list[str]:
+    """SQL: the errors of a key that names no parent, or several, or stands beside the parent's id."""
+    text, ids = f"t_{each.column}", f"ids_{each.column}"
+    missing = (
+        f"'INVALID_FIELD:Foreign key external ID: ' || {text} ||"
+        f" {literal(f' not found for field {each.key.name} in entity {each.target.name}:--')}"
+    )
+    several = row_error(
+        "INVALID_FIELD", f"More than 1 record found for field {each.key.name} in entity {each.target.name}"
+    )
+    errors = [
+        f"CASE WHEN {text} IS NOT NULL AND {ids} IS NULL THEN {missing} WHEN len({ids}) > 1 THEN {literal(several)} END"
+    ]
+    own = write.column_of(each.lookup.name)
+    if own and not any(other.column == own for other in write.parents):
+        relationship = each.lookup.document["relationshipName"]
+        both = f"cannot specify both an external ID reference {relationship} and a salesforce id, {each.lookup.name}"
+        error = literal(row_error("INVALID_FIELD", both))
+        errors.append(f"CASE WHEN {text} IS NOT NULL AND t_{own} IS NOT NULL THEN {error} END")
+    return errors
 
 
 def _refuse_by_rule(cursor: duckdb.DuckDBPyConnection, write: Write) -> None:
@@ -120,7 +281,7 @@ def _match_by_id(cursor: duckdb.DuckDBPyConnection, write: Write) -> None:
     """Make `outcome` from record ids: update, delete, and upsert on Id (where a blank Id inserts)."""
     column = write.column_of("Id")
     value = f"v_{column}" if column else "NULL::VARCHAR"
-    verb = "a delete" if write.operation in DELETES else "an update"
+    verb = "a delete" if write.deletes else "an update"
     blank = literal(row_error("MISSING_ARGUMENT", f"Id not specified in {verb} call"))
     gone = literal(row_error("ENTITY_IS_DELETED", "entity is deleted"))
     unknown = literal(row_error("INVALID_CROSS_REFERENCE_KEY", "invalid cross reference id"))
@@ -132,8 +293,7 @@ def _match_by_id(cursor: duckdb.DuckDBPyConnection, write: Write) -> None:
         f"WHEN t.Id IS NULL THEN {unknown}",
         # A hard delete also takes what lies in the recycle bin.
         f"WHEN {'false' if write.operation == 'hardDelete' else 't.IsDeleted'} THEN {gone}",
-        f"WHEN row_number() OVER (PARTITION BY r.id ORDER BY r.n) > 1 THEN"
-        f" {gone if write.operation in DELETES else twice}",
+        f"WHEN row_number() OVER (PARTITION BY r.id ORDER BY r.n) > 1 THEN {gone if write.deletes else twice}",
     ]
     created = "r.id IS NULL AND r.error IS NULL" if is_upsert else "false"
     cursor.execute(
@@ -168,72 +328,9 @@ def _match_by_key(cursor: duckdb.DuckDBPyConnection, write: Write, key: Field) -
     )
 
 
-def _refuse_fields(cursor: duckdb.DuckDBPyConnection, write: Write) -> None:
-    """Refuse fields the user cannot write, and required fields that are missing or cleared."""
-    blocked_on_insert = _listed(write, "NOT createable")
-    blocked_on_update = _listed(write, "NOT updateable")
-    message = "'INVALID_FIELD_FOR_INSERT_UPDATE:Unable to create/update fields: ' || {names} || "
-    message += literal(
-        ". Please check the security settings of this field and verify that it is read/write for your profile or"
-        " permission set.:"
-    )
-    message += " || replace({names}, ', ', ',') || ' --'"
-    missing = "'REQUIRED_FIELD_MISSING:Required fields are missing: [' || {names} || ']:'"
-    missing += " || replace({names}, ', ', ',') || ' --'"
-    cases = [
-        f"WHEN o.created AND {blocked_on_insert} <> '' THEN {message.format(names=blocked_on_insert)}",
-        f"WHEN NOT o.created AND {blocked_on_update} <> '' THEN {message.format(names=blocked_on_update)}",
-    ]
-    required = _required(write)
-    cases.append(f"WHEN {required} <> '' THEN {missing.format(names=required)}")
-    cursor.execute(
-        f"UPDATE outcome SET error = e.error FROM (SELECT o.n, CASE {' '.join(cases)} END AS error FROM outcome o"
-        " JOIN typed b USING (n) WHERE o.error IS NULL) e WHERE e.n = outcome.n AND e.error IS NOT NULL"
-    )
-
-
-def _listed(write: Write, which: str) -> str:
-    """SQL: the comma-separated names of the fields a row gives though they are not createable or not updateable."""
-    flag = which.split()[1]
-    key_name = write.key.name if write.key else "Id"
-    parts = [
-        f"CASE WHEN b.g_{column} AND b.v_{column} IS NOT NULL THEN {literal(each.name)} END"
-        for column, each in write.columns
-        if not each.flag(flag) and each.name != key_name and not (each.name == "Id" and write.operation != "insert")
-    ]
-    return f"concat_ws(', ', {', '.join(parts)})" if parts else "''"
-
-
-def _required(write: Write) -> str:
-    """SQL: the names of required fields that a new row lacks or a changed row clears."""
-    parts = []
-    for each in write.object.stored_fields:
-        if not each.required_on_insert:
-            continue
-        column = write.column_of(each.name)
-        lacking = f"b.v_{column} IS NULL AND (o.created OR b.g_{column})" if column else "o.created"
-        parts.append(f"CASE WHEN {lacking} THEN {literal(each.name)} END")
-    return f"concat_ws(', ', {', '.join(parts)})" if parts else "''"
-
-
-def _refuse_references(store: Store, cursor: duckdb.DuckDBPyConnection, write: Write) -> None:
-    """Refuse lookups to records that do not exist or are in the recycle bin."""
-    for column, each in write.columns:
-        if each.type != "reference":
-            continue
-        targets = [target for other in each.reference_to if (target := store.schema.object_named(other))]
-        exists = [f"b.v_{column} IN (SELECT Id FROM {name(t.name)} WHERE NOT IsDeleted)" for t in targets]
-        known = " OR ".join([*exists, f"b.v_{column} = '012000000000000AAA'"])
-        error = literal(row_error("INVALID_CROSS_REFERENCE_KEY", "invalid cross reference id", [each.name]))
-        cursor.execute(
-            f"UPDATE outcome SET error = {error} FROM (SELECT b.n FROM typed b WHERE b.v_{column} IS NOT NULL"
-            f" AND NOT ({known})) e WHERE e.n = outcome.n AND outcome.error IS NULL"
-        )
-
-
 def _give_ids(store: Store, cursor: duckdb.DuckDBPyConnection, write: Write) -> None:
     """Give an id to each row that is going to be a new record."""
-    if write.operation not in INSERTS:
+    if not write.inserts:
         return
     found = cursor.execute("SELECT count(*) FROM outcome WHERE created AND error IS NULL").fetchone()
     count = int(found[0]) if found else 0
@@ -247,106 +344,61 @@ def _give_ids(store: Store, cursor: duckdb.DuckDBPyConnection, write: Write) -> 
     )
 
 
-def _refuse_taken(cursor: duckdb.DuckDBPyConnection, write: Write, column: str, each: Field) -> None:
-    """Refuse values of a unique field that another record, or an earlier row, already has."""
-    given = rules.key_form(each, f"b.v_{column}")
-    stored = rules.key_form(each, f"t.{name(each.name)}")
-    cursor.execute(
-        f"UPDATE outcome SET error = 'DUPLICATE_VALUE:duplicate value found: {each.name} duplicates value on record"
-        f" with id: ' || e.id[1:15] || ':--' FROM ("
-        f"SELECT b.n, min(t.Id) AS id FROM typed b JOIN {name(write.object.name)} t ON {stored} = {given}"
-        " JOIN outcome o ON o.n = b.n WHERE NOT t.IsDeleted AND o.error IS NULL AND t.Id IS DISTINCT FROM o.id"
-        " GROUP BY b.n"
-        f" UNION ALL SELECT n, id FROM (SELECT b.n, first_value(o.id) OVER same AS id, row_number() OVER same AS place"
-        f" FROM typed b JOIN outcome o ON o.n = b.n WHERE o.error IS NULL AND b.v_{column} IS NOT NULL"
-        f" WINDOW same AS (PARTITION BY {given} ORDER BY b.n)) WHERE place > 1) e"
-        " WHERE e.n = outcome.n AND outcome.error IS NULL"
-    )
-
-
 def _insert(cursor: duckdb.DuckDBPyConnection, write: Write) -> None:
     now = f"TIMESTAMP '{write.now.isoformat(sep=' ')}'"
     user = literal(write.user_id)
-    fixed = {
-        "Id": "o.id",
-        "IsDeleted": "false",
-        "CreatedDate": now,
-        "LastModifiedDate": now,
-        "SystemModstamp": now,
-        "CreatedById": user,
-        "LastModifiedById": user,
-    }
-    expressions: dict[str, str] = {}
-    for each in write.object.stored_fields:
-        column = write.column_of(each.name)
-        default = _default(each, write)
-        value = f"b.v_{column}" if column else None
-        if each.name in fixed:
-            expressions[each.name] = fixed[each.name]
-        elif value and default:
-            expressions[each.name] = f"coalesce({value}, {default})"
-        elif only := value or default:
-            expressions[each.name] = only
+    expressions = {each.name: new_value(each, write) for each in write.object.stored_fields}
+    expressions.update(
+        Id="o.id",
+        IsDeleted="false",
+        CreatedDate=now,
+        LastModifiedDate=now,
+        SystemModstamp=now,
+        CreatedById=user,
+        LastModifiedById=user,
+    )
+    known = {each.name for each in write.object.stored_fields}
+    expressions = {each: value for each, value in expressions.items() if each in known and value != "NULL"}
+    assigned = ""
+    if running_rule(write):
+        assigned = " LEFT JOIN assigned a ON a.n = o.n"
+        expressions["OwnerId"] = f"coalesce(a.owner, {expressions['OwnerId']})"
     cursor.execute(
         f"INSERT INTO {name(write.object.name)} ({', '.join(name(each) for each in expressions)})"
-        f" SELECT {', '.join(expressions.values())} FROM outcome o JOIN typed b USING (n)"
+        f" SELECT {', '.join(expressions.values())} FROM outcome o JOIN typed b ON b.n = o.n{assigned}"
         " WHERE o.created AND o.error IS NULL ORDER BY o.id"
     )
-
-
-def _default(each: Field, write: Write) -> str | None:
-    """SQL: what Salesforce puts into a field a new record leaves blank; None for null."""
-    if each.flag("autoNumber"):
-        digits = f"list_transform(string_split(o.id[7:15], ''), lambda c: strpos({literal(BASE62)}, c) - 1)"
-        number = f"CAST(999 + list_reduce({digits}, lambda a, d: a * 62 + d) AS VARCHAR)"
-        return f"lpad({number}, 8, '0')"
-    if each.name == "OwnerId":
-        return literal(write.user_id)
-    if each.type == "boolean":
-        return "true" if each.document["defaultValue"] else "false"
-    if each.flag("nameField") and each.flag("defaultedOnCreate"):
-        return "o.id"
-    if each.document["defaultValue"] is not None:
-        return f"CAST({literal(str(each.document['defaultValue']))} AS {each.sql_type})"
-    return None
 
 
 def _update(cursor: duckdb.DuckDBPyConnection, write: Write) -> None:
     now = f"TIMESTAMP '{write.now.isoformat(sep=' ')}'"
     changes = {"LastModifiedDate": now, "SystemModstamp": now, "LastModifiedById": literal(write.user_id)}
-    for column, each in write.columns:
-        if not each.flag("updateable") or not each.stored:
-            continue
-        value = f"c.v_{column}"
-        if each.flag("defaultedOnCreate") and (default := _default(each, write)) and not each.flag("nillable"):
-            value = f"coalesce({value}, {default})"
-        changes[each.name] = f"CASE WHEN c.g_{column} THEN {value} ELSE t.{name(each.name)} END"
+    for _, each in write.columns:
+        if each.flag("updateable") and each.stored:
+            changes[each.name] = changed_value(each, write)
+    assigned, owner = "", ""
+    if running_rule(write):
+        assigned, owner = " LEFT JOIN assigned a ON a.n = o.n", ", a.owner"
+        changes["OwnerId"] = f"coalesce(b.owner, {changes.get('OwnerId', 't.OwnerId')})"
     known = {each.name for each in write.object.stored_fields}
     assignments = ", ".join(
         f"{name(field_name)} = {value}" for field_name, value in changes.items() if field_name in known
     )
     cursor.execute(
-        f"UPDATE {name(write.object.name)} AS t SET {assignments} FROM (SELECT b.*, o.id FROM outcome o"
-        " JOIN typed b USING (n) WHERE NOT o.created AND o.error IS NULL) c WHERE t.Id = c.id"
-    )
-
-
-def _delete(cursor: duckdb.DuckDBPyConnection, write: Write) -> None:
-    chosen = "SELECT id FROM outcome WHERE error IS NULL"
-    if write.operation == "hardDelete":
-        cursor.execute(f"DELETE FROM {name(write.object.name)} WHERE Id IN ({chosen})")
-        return
-    now = f"TIMESTAMP '{write.now.isoformat(sep=' ')}'"
-    cursor.execute(
-        f"UPDATE {name(write.object.name)} SET IsDeleted = true, LastModifiedDate = {now}, SystemModstamp = {now},"
-        f" LastModifiedById = {literal(write.user_id)} WHERE Id IN ({chosen})"
+        f"UPDATE {name(write.object.name)} AS t SET {assignments} FROM (SELECT c.*, o.id{owner} FROM outcome o"
+        f" JOIN typed c ON c.n = o.n{assigned} WHERE NOT o.created AND o.error IS NULL) b WHERE t.Id = b.id"
     )
 
 
 def outcomes(cursor: duckdb.DuckDBPyConnection) -> list[dict[str, Any]]:
-    """The rows of `outcome` in request order, for calls of a few records."""
-    found = cursor.execute("SELECT id, created, error FROM outcome ORDER BY n").fetchall()
-    return [{"id": row[0], "created": row[1], "error": row[2]} for row in found]
+    """The rows of `outcome` in request order, for calls of a few records.
+
+    `duplicates` is the duplicateResult of a row that a duplicate rule refused, and None for all others.
+    """
+    found = cursor.execute("SELECT n, id, created, error FROM outcome ORDER BY n").fetchall()
+    detected = any(str(row[3]).startswith("DUPLICATES_DETECTED:") for row in found)
+    matched = duplicates.duplicate_results(cursor) if detected else {}
+    return [{"id": row[1], "created": row[2], "error": row[3], "duplicates": matched.get(row[0])} for row in found]
 
 
 def split_error(error: str) -> dict[str, Any]:
