@@ -6,9 +6,10 @@ from sandbox.bulk.routes import ROUTES as BULK
 from sandbox.login.routes import ROUTES as LOGIN
 from sandbox.rest.routes import ROUTES as REST
 from sandbox.route import Route
+from sandbox.rows.routes import ROUTES as ROWS
 from sandbox.web.routes import ROUTES as WEB
 
-ROUTES = [*LOGIN, *REST, *BULK, *WEB]
+ROUTES = [*LOGIN, *REST, *BULK, *ROWS, *WEB]
 
 _BY_LENGTH: dict[int, list[tuple[list[str], Route]]] = {}
 for _route in ROUTES:

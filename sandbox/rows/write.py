@@ -398,7 +398,16 @@ def outcomes(cursor: duckdb.DuckDBPyConnection) -> list[dict[str, Any]]:
     found = cursor.execute("SELECT n, id, created, error FROM outcome ORDER BY n").fetchall()
     detected = any(str(row[3]).startswith("DUPLICATES_DETECTED:") for row in found)
     matched = duplicates.duplicate_results(cursor) if detected else {}
-    return [{"id": row[1], "created": row[2], "error": row[3], "duplicates": matched.get(row[0])} for row in found]
+    return [
+        {
+            # The id a refused record would have had is nobody's business.
+            "id": None if created and error else record_id,
+            "created": created,
+            "error": error,
+            "duplicates": matched.get(number),
+        }
+        for number, record_id, created, error in found
+    ]
 
 
 def split_error(error: str) -> dict[str, Any]:
