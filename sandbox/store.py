@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import json
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -69,6 +69,8 @@ class Store:
         self._database = duckdb.connect(target, config=settings)
         self._database.execute("SET GLOBAL TimeZone = 'UTC'")
         self._lock = threading.RLock()
+        self._writing_thread: int | None = None
+        self._after_commit: list[Callable[[], None]] = []
         self._writer = self._database.cursor()
         self._writer.execute(_MACROS)
         self._create_tables()
@@ -81,7 +83,10 @@ class Store:
 
     @contextmanager
     def reading(self) -> Iterator[duckdb.DuckDBPyConnection]:
-        """A cursor of its own for one reader."""
+        """A cursor of its own for one reader; inside `writing`, the writer's, which sees what was just written."""
+        if self._writing_thread == threading.get_ident():
+            yield self._writer
+            return
         cursor = self._database.cursor()
         try:
             yield cursor
@@ -90,15 +95,33 @@ class Store:
 
     @contextmanager
     def writing(self) -> Iterator[duckdb.DuckDBPyConnection]:
-        """The one writing cursor, inside a transaction that commits at the end and rolls back on any exception."""
+        """The one writing cursor, inside a transaction that commits at the end and rolls back on any exception.
+
+        A `writing` inside another one of the same thread joins it: the outer one decides. DuckDB has no savepoints, so
+        an exception that left the inner one must leave the outer one too.
+        """
         with self._lock:
+            if self._writing_thread is not None:
+                yield self._writer
+                return
+            self._after_commit = []
             self._writer.execute("BEGIN")
+            self._writing_thread = threading.get_ident()
             try:
                 yield self._writer
             except BaseException:
+                self._writing_thread = None
                 self._writer.execute("ROLLBACK")
                 raise
+            self._writing_thread = None
             self._writer.execute("COMMIT")
+            acts, self._after_commit = self._after_commit, []
+            for act in acts:
+                act()
+
+    def after_commit(self, act: Callable[[], None]) -> None:
+        """Do something once the transaction this thread is in has committed; never when it rolls back."""
+        self._after_commit.append(act)
 
     def rows(self, sql: str, parameters: list[Any] | None = None) -> list[tuple[Any, ...]]:
         """All rows of a small query."""
