@@ -7,6 +7,7 @@ the rest. The format is documented in docs/reference/sandbox-schema.md.
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -150,6 +151,7 @@ class Field:
 
     document: dict[str, Any]
     formula: str | None = None
+    child_relationship: str | None = None
     name: str = field(init=False)
     type: str = field(init=False)
     label: str = field(init=False)
@@ -405,11 +407,28 @@ def _object_type(entry: dict[str, Any]) -> ObjectType:
     after = [each for each in [*extra, *AUDIT_FIELDS] if each["name"].lower() not in declared]
     fields: dict[str, Field] = {}
     for compact in [*before, *entry["fields"], *after]:
-        one = Field(field_document(compact), compact.get("formula"))
+        one = Field(field_document(compact), compact.get("formula"), _child_relationship(entry, compact, fields))
         _check(entry, one)
         fields[one.name.lower()] = one
     facts = {key: value for key, value in entry.items() if key not in ("fields", "records", "source", "hasOwner")}
     return ObjectType(entry["name"], entry["keyPrefix"], facts, fields, entry["records"])
+
+
+def _child_relationship(entry: dict[str, Any], compact: dict[str, Any], before: dict[str, Field]) -> str | None:
+    """What a parent calls the records that point to it by this lookup.
+
+    A custom lookup takes the plural label of its object unless it names another, as the setup pages propose.
+    """
+    if named := compact.get("childRelationshipName"):
+        return str(named)
+    if not compact["name"].endswith("__c") or not compact.get("referenceTo"):
+        return None
+    plural = entry.get("labelPlural") or entry.get("label", _label(entry["name"])) + "s"
+    proposed = re.sub(r"\W+", "_", plural).strip("_") + "__r"
+    taken = {
+        each.child_relationship for each in before.values() if set(each.reference_to) & set(compact["referenceTo"])
+    }
+    return None if proposed in taken else proposed
 
 
 def _check(entry: dict[str, Any], one: Field) -> None:

@@ -162,7 +162,7 @@ def _children(schema: Schema, parent: ObjectType) -> list[dict[str, Any]]:
             "field": one.name,
             "junctionIdListNames": [],
             "junctionReferenceTo": [],
-            "relationshipName": one.document.get("childRelationshipName"),
+            "relationshipName": one.child_relationship,
             "restrictedDelete": one.flag("restrictedDelete"),
         }
         for child in schema
