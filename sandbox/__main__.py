@@ -22,6 +22,12 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument(
         "--https-port", type=int, default=-1, help="HTTPS port; 0 takes any free one, -1 is off (default)"
     )
+    parser.add_argument(
+        "--proxy-port",
+        type=int,
+        default=-1,
+        help="port of a proxy that leads Salesforce's hosts here; 0 takes any free one, -1 is off (default)",
+    )
     parser.add_argument("--data", type=Path, help="folder to keep the org in; without it, it lives in memory")
     parser.add_argument(
         "--schema",
@@ -38,6 +44,11 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--security-token", default=defaults.security_token, help="default %(default)s")
     parser.add_argument("--client-id", default=defaults.client_id, help="default %(default)s")
     parser.add_argument("--client-secret", default=defaults.client_secret, help="default %(default)s")
+    parser.add_argument("--users", type=Path, help="JSON file with more users and what each of them may do")
+    parser.add_argument("--apps", type=Path, help="JSON file with more connected apps")
+    parser.add_argument(
+        "--app-certificate", type=Path, help="PEM file with the certificate that signs the client id's JWT assertions"
+    )
     parser.add_argument(
         "--daily-api-requests", type=int, default=defaults.daily_api_requests, help="default %(default)s"
     )
@@ -78,16 +89,33 @@ def main(arguments: list[str] | None = None) -> int:
         daily_api_requests=options.daily_api_requests,
         bulk_delay=options.bulk_delay,
         token_lifetime=options.token_lifetime,
+        users_file=options.users,
+        apps_file=options.apps,
+        app_certificate=options.app_certificate,
     )
+    from sandbox.login.apps import AppError
+    from sandbox.login.users import UserError
     from sandbox.server import Listening, serve
 
     listening = Listening(
-        options.host, options.port, options.https_port, options.ca_file, options.ready_file, options.parent_pid
+        options.host,
+        options.port,
+        options.https_port,
+        options.ca_file,
+        options.ready_file,
+        options.parent_pid,
+        options.proxy_port,
     )
     try:
         serve(settings, listening)
     except SchemaError as error:
         print(f"--schema: {error}", file=sys.stderr)
+        return 2
+    except UserError as error:
+        print(f"--users: {error}", file=sys.stderr)
+        return 2
+    except AppError as error:
+        print(f"--apps or --app-certificate: {error}", file=sys.stderr)
         return 2
     except OSError as error:
         print(f"cannot listen on {options.host}: {error}", file=sys.stderr)

@@ -60,6 +60,8 @@ class Org:
         self.users = Users(self, settings.users_file)
         self.apps = Apps(self, settings.apps_file, settings.app_certificate)
         self.grants = Grants(self)
+        # Where the Pub/Sub API listens, once it does: the proxy leads its hosts there.
+        self.pubsub_port: int | None = None
         self.faults = Faults()
         self.policy = Policy(self.schema)
         self.log: deque[dict[str, Any]] = deque(maxlen=REQUEST_LOG)

@@ -16,9 +16,10 @@ import uvicorn
 from starlette.types import ASGIApp
 
 from sandbox.app import make_app
-from sandbox.bulk.ingest_calls import resume_jobs
+from sandbox.bulk.resume import resume_jobs
 from sandbox.connection import TrackedProtocol
 from sandbox.org import Org, Settings
+from sandbox.proxy import Proxy
 from sandbox.tls import ensure_certificates
 
 PARENT_CHECK = 0.5
@@ -28,7 +29,10 @@ KEEP_ALIVE = 75
 
 @dataclass(frozen=True)
 class Listening:
-    """Where to listen, and whom to tell. Port 0 is any free one; an HTTPS port of -1 is off."""
+    """Where to listen, and whom to tell. Port 0 is any free one; -1 is off for HTTPS and the proxy.
+
+    The proxy needs HTTPS, and brings it along.
+    """
 
     host: str
     port: int
@@ -36,6 +40,7 @@ class Listening:
     ca_file: Path | None = None
     ready_file: Path | None = None
     parent_pid: int | None = None
+    proxy_port: int = -1
 
 
 class _Server(uvicorn.Server):
@@ -68,20 +73,29 @@ async def _serve(org: Org, listening: Listening) -> None:
     urls: dict[str, object] = {
         "http_url": _url("http", listening.host, http_socket),
         "https_url": None,
+        "proxy_url": None,
         "ca_file": None,
         "pid": os.getpid(),
     }
-    if listening.https_port >= 0:
+    proxy: Proxy | None = None
+    if listening.https_port >= 0 or listening.proxy_port >= 0:
         ca_file = (listening.ca_file or org.settings.folder / "tls" / "ca.pem").resolve()
         chain, key = ensure_certificates(org.settings.folder / "tls", ca_file)
-        https_socket = _bind(listening.host, listening.https_port)
+        https_socket = _bind(listening.host, max(listening.https_port, 0))
         servers.append((_server(app, chain, key), https_socket))
         urls["https_url"] = _url("https", listening.host, https_socket)
         urls["ca_file"] = str(ca_file)
+        if listening.proxy_port >= 0:
+            proxy_socket = _bind(listening.host, listening.proxy_port)
+            urls["proxy_url"] = _url("http", listening.host, proxy_socket)
+            proxy = Proxy(_own_address(listening.host), https_socket.getsockname()[1], lambda: org.pubsub_port)
+            await proxy.start(proxy_socket)
 
     def stop() -> None:
         for server, _ in servers:
             server.should_exit = True
+        if proxy:
+            proxy.stop()
         org.faults.release()
 
     loop = asyncio.get_running_loop()
@@ -124,6 +138,11 @@ def _bind(host: str, port: int) -> socket.socket:
     return listener
 
 
+def _own_address(host: str) -> str:
+    """Where to reach ourselves: an address that means all of them is none to connect to."""
+    return {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(host, host)
+
+
 def _url(scheme: str, host: str, listener: socket.socket) -> str:
     shown = f"[{host}]" if ":" in host else host
     return f"{scheme}://{shown}:{listener.getsockname()[1]}"
@@ -149,6 +168,8 @@ def _banner(org: Org, urls: dict[str, object]) -> str:
     ]
     if urls["https_url"]:
         lines += [f"    HTTPS           {urls['https_url']}", f"    CA certificate  {urls['ca_file']}"]
+    if urls["proxy_url"]:
+        lines += [f"    HTTPS_PROXY     {urls['proxy_url']}   (leads Salesforce's hosts here, and no others)"]
     lines += [
         f"    org id          {org.org_id}",
         f"    username        {settings.username}",

@@ -13,17 +13,31 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 
 LIFETIME = datetime.timedelta(days=800)
-HOSTS = ("localhost",)
+# Beside the sandbox's own: the hosts that clients have wired in, and reach through the proxy.
+HOSTS = (
+    "localhost",
+    "*.salesforce.com",
+    "*.my.salesforce.com",
+    "*.sandbox.my.salesforce.com",
+    "*.develop.my.salesforce.com",
+    "*.scratch.my.salesforce.com",
+    "*.pubsub.salesforce.com",
+    "*.force.com",
+    "*.lightning.force.com",
+)
+# All that the authority may vouch for, so that trusting it opens no other site.
+DOMAINS = ("localhost", "salesforce.com", "force.com")
 ADDRESSES = ("127.0.0.1", "::1")
 
 
 def ensure_certificates(folder: Path, ca_file: Path) -> tuple[Path, Path]:
     """Make the authority (its certificate at `ca_file`) and the server's certificate unless they are there.
 
-    Returns the paths of the server's certificate chain and key, below `folder`.
+    The authority's key is never written down, so that it signs nothing else. Returns the paths of the server's
+    certificate chain and key, below `folder`.
     """
     chain, key = folder / "server.pem", folder / "server.key"
-    if chain.exists() and key.exists() and ca_file.exists():
+    if chain.exists() and key.exists() and ca_file.exists() and _still_good(chain):
         return chain, key
     folder.mkdir(parents=True, exist_ok=True)
     ca_file.parent.mkdir(parents=True, exist_ok=True)
@@ -33,6 +47,7 @@ def ensure_certificates(folder: Path, ca_file: Path) -> tuple[Path, Path]:
         _builder(ca_name, ca_name, ca_key.public_key())
         .add_extension(x509.BasicConstraints(ca=True, path_length=0), critical=True)
         .add_extension(_usage(signs_certificates=True), critical=True)
+        .add_extension(x509.NameConstraints(_permitted(), None), critical=True)
         .add_extension(x509.SubjectKeyIdentifier.from_public_key(ca_key.public_key()), critical=False)
         .sign(ca_key, hashes.SHA256())
     )
@@ -56,6 +71,22 @@ def ensure_certificates(folder: Path, ca_file: Path) -> tuple[Path, Path]:
     with os.fdopen(os.open(key, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "wb") as file:
         file.write(private)
     return chain, key
+
+
+def _still_good(chain: Path) -> bool:
+    """Whether the certificate names all hosts and does not end within a day."""
+    try:
+        found = x509.load_pem_x509_certificate(chain.read_bytes())
+        names = found.extensions.get_extension_for_class(x509.SubjectAlternativeName).value
+    except (ValueError, x509.ExtensionNotFound):
+        return False
+    tomorrow = datetime.datetime.now(datetime.UTC) + datetime.timedelta(days=1)
+    return set(HOSTS) <= set(names.get_values_for_type(x509.DNSName)) and found.not_valid_after_utc > tomorrow
+
+
+def _permitted() -> list[x509.GeneralName]:
+    addresses = [x509.IPAddress(ipaddress.ip_network(address)) for address in ADDRESSES]
+    return [*(x509.DNSName(domain) for domain in DOMAINS), *addresses]
 
 
 def _name(text: str) -> x509.Name:
