@@ -4,36 +4,42 @@ from __future__ import annotations
 
 import base64
 import binascii
+import logging
 import threading
 import time
-from collections.abc import Iterator
-from pathlib import Path
 from typing import Any
 
 from sandbox.bulk import jobs
+from sandbox.bulk.extract import Extract, compile_bulk
 from sandbox.bulk.jobs import Job
 from sandbox.call import Answer, Call
 from sandbox.org import Org
-from sandbox.rows.rules import literal, name
-from sandbox.schema import Field
-from sandbox.soql.compiler import Query, compile_query
-from sandbox.wire import SalesforceError
+from sandbox.soql.compiler import Query
+from sandbox.wire import SalesforceError, not_found
+
+log = logging.getLogger("sandbox.query")
 
 JOB_TYPE = "V2Query"
 CSV_TYPE = "text/csv; charset=UTF-8"
+OPTIONS = frozenset(["operation", "query", "contentType", "columnDelimiter", "lineEnding"])
+PAGES = 5
+PAGES_VERSION = 58
 
 
 def create(org: Org, call: Call) -> Answer:
     """POST jobs/query."""
     given = call.json_object()
+    if unknown := set(given) - OPTIONS:
+        raise SalesforceError(400, "JSON_PARSER_ERROR", f'Unrecognized field "{min(unknown)}", not marked as ignorable')
     if given.get("operation") not in ("query", "queryAll"):
         raise jobs.bad_value("operation", given.get("operation"), ("query", "queryAll"))
     text = given.get("query")
     if not isinstance(text, str) or not text.strip():
         raise SalesforceError(400, "INVALIDJOB", "The query is missing")
-    schema, deleted_too = org.permissions.schema_of(call.user), given["operation"] == "queryAll"
-    compiled = compile_query(schema, text, org.clock.now(), deleted_too=deleted_too)
-    _check_supported(compiled)
+    compiled = compile_bulk(org, {"operation": given["operation"], "createdById": call.user.id}, text)
+    if not org.bulk.take_query_job():
+        limit = org.bulk.limits.query_jobs
+        raise SalesforceError(400, "LIMIT_EXCEEDED", f"Max bulk v2 query jobs ({limit}) per 24 hrs has been reached")
     document = jobs.new_document(org, call, {**given, "object": compiled.object.name}, JOB_TYPE)
     document["state"] = "UploadComplete"
     job = Job(org, document, {"query": text, "actions": org.faults.for_job(compiled.object.name, given["operation"])})
@@ -44,60 +50,59 @@ def create(org: Org, call: Call) -> Answer:
     hidden = ("jobType", "retries", "totalProcessingTime", "numberRecordsProcessed", "numberRecordsFailed")
     # As it is before the work begins, however fast that is done.
     shown = {key: value for key, value in job.public().items() if key not in hidden}
-    threading.Thread(target=_process, args=(job, compiled), name=f"job {job.id}", daemon=True).start()
+    _start(job, compiled)
     return Answer(200, shown)
-
-
-def _check_supported(compiled: Query) -> None:
-    if compiled.counts_all or compiled.count_column or compiled.offset is not None:
-        message = "Bulk API 2.0 does not support aggregate functions or OFFSET in a query"
-        raise SalesforceError(400, "INVALIDJOB", message)
-    if any(each.type in ("address", "location") for each in compiled.fields):
-        message = "Selecting compound data not supported in Bulk Query"
-        raise SalesforceError(400, "INVALIDJOB", message)
 
 
 def _process(job: Job, compiled: Query) -> None:
     started = time.monotonic()
-    slow = [action["seconds"] for action in job.inner["actions"] if action["action"] == "slow_job"]
-    job.stopped.wait(float(slow[0]) if slow else job.org.settings.bulk_delay)
-    if job.stopped.is_set():
-        return
-    state = "JobComplete"
-    facts: dict[str, Any] = {}
-    try:
-        columns = ", ".join(f"{csv_text(each)} AS c{place}" for place, each in enumerate(compiled.fields))
-        with job.org.store.reading() as cursor:
-            cursor.execute(
-                f"COPY ({compiled.sql(columns)}) TO {literal(str(_file(job)))} (FORMAT parquet, ROW_GROUP_SIZE 20480)"
-            )
-            found = cursor.execute(f"SELECT count(*) FROM {_read(job)}").fetchone()
-        facts = {"numberRecordsProcessed": int(found[0]) if found else 0}
-        job.inner["header"] = [each.name for each in compiled.fields]
-    except Exception as error:
-        state, facts = "Failed", {"errorMessage": f"InternalServerError : {error}"}
+    job.org.bulk.wait(job.stopped, job.seconds * 0.2)
+    if _move(job, "UploadComplete", "InProgress"):
+        job.org.bulk.wait(job.stopped, job.seconds * 0.8)
+        state = "JobComplete"
+        facts: dict[str, Any] = {}
+        trouble = next((each for each in job.inner["actions"] if each["action"] in ("fail_job", "abort_job")), None)
+        try:
+            _extract(job).run(compiled)
+            facts = {"numberRecordsProcessed": _extract(job).total}
+        except Exception as error:
+            if job.org.jobs.get(job.id) is job:
+                log.exception("job %s broke", job.id)
+            state, facts = "Failed", {"errorMessage": f"InternalServerError : {error}"}
+        if trouble:
+            state = "Failed" if trouble["action"] == "fail_job" else "Aborted"
+            message = trouble.get("message", "InternalServerError : Retried more than 15 times")
+            facts = {"errorMessage": message} if state == "Failed" else {}
+        _move(job, "InProgress", state, totalProcessingTime=round((time.monotonic() - started) * 1000), **facts)
+    job.settled.set()
+
+
+def _move(job: Job, before: str, after: str, **facts: Any) -> bool:
+    """Change the state, unless the job has left `before` meanwhile; whether it was so."""
     with job.org.jobs_lock:
-        if job.org.jobs.get(job.id) is job and job.state == "UploadComplete":
-            job.move(state, totalProcessingTime=round((time.monotonic() - started) * 1000), **facts)
-            job.settled.set()
+        if job.org.jobs.get(job.id) is not job or job.state != before:
+            return False
+        job.move(after, **facts)
+        return True
 
 
-def _file(job: Job) -> Path:
-    return job.folder / "result.parquet"
+def _extract(job: Job) -> Extract:
+    return Extract(job.org.store, job.folder, job.inner)
 
 
-def _read(job: Job) -> str:
-    return f"read_parquet({literal(str(_file(job)))}, file_row_number = true)"
+def resume(job: Job) -> None:
+    """Run a query again that an earlier process did not bring to its end."""
+    if job.state in jobs.TERMINAL:
+        job.settled.set()
+        return
+    with job.org.jobs_lock:
+        job.move("UploadComplete")
+    compiled = compile_bulk(job.org, job.document, job.inner["query"])
+    _start(job, compiled)
 
 
-def csv_text(each: Field) -> str:
-    """SQL: a field as bulk query results print it; numbers are plain decimals, datetimes end in Z."""
-    column = name(each.name)
-    if each.type == "datetime":
-        return f"coalesce(strftime({column}, '%Y-%m-%dT%H:%M:%S.%gZ'), '')"
-    if each.is_number and each.scale:
-        return f"coalesce(rtrim(rtrim(CAST({column} AS VARCHAR), '0'), '.'), '')"
-    return f"coalesce(CAST({column} AS VARCHAR), '')"
+def _start(job: Job, compiled: Query) -> None:
+    threading.Thread(target=_process, args=(job, compiled), name=f"job {job.id}", daemon=True).start()
 
 
 def info(org: Org, call: Call) -> Answer:
@@ -140,48 +145,50 @@ def _complete(org: Org, call: Call) -> Job:
 def results(org: Org, call: Call) -> Answer:
     """GET results[?locator=&maxRecords=]: one page. By default a page holds everything."""
     job = _complete(org, call)
-    total = int(job.document["numberRecordsProcessed"])
-    start = _offset(call.query.get("locator"))
+    total = _extract(job).total
+    start = _offset(call.query.get("locator"), total)
     given = call.query.get("maxRecords")
-    if given is not None and (not given.isdigit() or int(given) < 1):
+    if given is not None and (not given.isdecimal() or int(given) < 1):
         raise SalesforceError(400, "INVALIDJOB", f"maxRecords must be a whole number from 1, not {given!r}")
-    end = min(total, start + int(given)) if given else total
-    locator = "null" if end >= total else base64.b64encode(str(end).encode()).decode().rstrip("=")
-    headers = {"Sforce-Locator": locator, "Sforce-NumberOfRecords": str(max(0, end - start))}
-    return Answer(200, headers=headers, stream=_page(job, start, end), content_type=CSV_TYPE)
+    size = int(given) if given else org.bulk.result_rows
+    end = min(total, start + size) if size else total
+    headers = {
+        "Sforce-Locator": "null" if end >= total else _locator(end),
+        "Sforce-NumberOfRecords": str(end - start),
+    }
+    stream = _extract(job).csv(start, end, job.delimiter, job.document["lineEnding"])
+    return Answer(200, headers=headers, stream=stream, content_type=CSV_TYPE)
 
 
-def _offset(locator: str | None) -> int:
+def _locator(place: int) -> str:
+    return base64.b64encode(str(place).encode()).decode().rstrip("=")
+
+
+def _offset(locator: str | None, total: int) -> int:
     if not locator or locator == "null":
         return 0
     try:
-        return int(base64.b64decode(locator + "=" * (-len(locator) % 4), validate=True))
+        place = int(base64.b64decode(locator + "=" * (-len(locator) % 4), validate=True))
     except (binascii.Error, ValueError):
-        raise SalesforceError(400, "INVALID_QUERY_LOCATOR", f"invalid query locator: {locator}") from None
-
-
-def _page(job: Job, start: int, end: int) -> Iterator[bytes]:
-    """The CSV of the rows from `start` to before `end`, by way of a file of its own."""
-    ending = "\r\n" if job.document["lineEnding"] == "CRLF" else "\n"
-    head = job.delimiter.join(f'"{each}"' for each in job.inner["header"]) + ending
-    file = job.folder / f"page-{start}-{end}-{threading.get_ident()}-{time.monotonic_ns()}.csv"
-    columns = ", ".join(f"c{place}" for place in range(len(job.inner["header"])))
-    try:
-        if end > start:
-            with job.org.store.reading() as cursor:
-                cursor.execute(
-                    f"COPY (SELECT {columns} FROM {_read(job)} WHERE file_row_number >= {start}"
-                    f" AND file_row_number < {end} ORDER BY file_row_number) TO {literal(str(file))}"
-                    f" (FORMAT csv, HEADER false, FORCE_QUOTE *, DELIM {literal(job.delimiter)})"
-                )
-        yield from jobs.file_chunks([file] if file.exists() else [], head.encode(), job.document["lineEnding"])
-    finally:
-        file.unlink(missing_ok=True)
+        place = -1
+    if not 0 <= place <= total:
+        raise SalesforceError(400, "INVALID_QUERY_LOCATOR", f"invalid query locator: {locator}")
+    return place
 
 
 def result_pages(org: Org, call: Call) -> Answer:
-    """GET resultPages: the one page there is by default."""
+    """GET resultPages[?locator=]: the addresses of up to five pages, to be read at the same time (v58 and later)."""
+    if call.version < PAGES_VERSION:
+        raise not_found()
     job = _complete(org, call)
-    url = f"{call.data_url}/jobs/query/{job.id}/results"
-    pages: list[dict[str, Any]] = [{"resultUrl": url}]
-    return Answer(200, {"resultPages": pages, "nextRecordsUrl": None, "done": True})
+    total, size = _extract(job).total, org.bulk.result_rows
+    place = _offset(call.query.get("locator"), total)
+    url = f"{call.data_url}/jobs/query/{job.id}"
+    pages: list[dict[str, Any]] = []
+    more = True
+    while more and len(pages) < PAGES:
+        pages.append({"resultUrl": f"{url}/results" + (f"?locator={_locator(place)}" if place else "")})
+        place = min(total, place + size) if size else total
+        more = place < total
+    again = f"{url}/resultPages?locator={_locator(place)}" if more else None
+    return Answer(200, {"resultPages": pages, "nextRecordsUrl": again, "done": not more})

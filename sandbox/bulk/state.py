@@ -48,11 +48,16 @@ class BulkState:
         """What was used within the last 24 hours."""
         with self._lock:
             self._forget()
-            return Limits(*(sum(entry[place] for entry in self._used) for place in (1, 2, 3)))
+            columns = list(zip(*self._used, strict=True))[1:] or [(), (), ()]
+            return Limits(*(int(sum(column)) for column in columns))
 
     def take_batch(self, records: int) -> bool:
         """Count one batch of so many records; False, and nothing counted, when the day's limit is reached."""
         return self._take(1, records, 0)
+
+    def take_records(self, records: int) -> bool:
+        """Count records of a batch that was counted before they were known; False when the day's limit is reached."""
+        return self._take(0, records, 0)
 
     def take_query_job(self) -> bool:
         """Count one query job of 2.0; False, and nothing counted, when the day's limit is reached."""

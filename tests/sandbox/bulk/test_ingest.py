@@ -113,11 +113,13 @@ def test_a_job_that_cannot_be_is_not_created(client: Client, options: dict[str, 
 LF, CRLF = {"lineEnding": "LF"}, {"lineEnding": "CRLF"}
 BAD_UPLOADS: list[tuple[str, dict[str, str], bytes, str]] = [
     ("insert", LF, b"LastName,Nope\na,b\n", "InvalidBatch : Field name not found : Nope"),
+    ("insert", LF, b"LastName,Parent:Account:X\na,b\n", "InvalidBatch : Field name not found : Parent:Account:X"),
+    ("insert", LF, b"LastName,Nope.External_Id__c\na,b\n", "InvalidBatch : Unable to find relationship: Nope"),
     (
         "insert",
         LF,
-        b"LastName,Account.External_Id__c\na,b\n",
-        "InvalidBatch : Field name not found : Account.External_Id__c",
+        b"LastName,Account:Account.External_Id__c\na,b\n",
+        "InvalidBatch : type is not needed for non polymorphic foreign key references: Account",
     ),
     ("insert", LF, b"LastName,LASTNAME\na,b\n", "InvalidBatch : Duplicate column name in header : LASTNAME"),
     ("insert", LF, b"\xef\xbb\xbfLastName\na\n", "InvalidBatch : Field name not found : \ufeffLastName"),
@@ -142,19 +144,24 @@ BAD_UPLOADS: list[tuple[str, dict[str, str], bytes, str]] = [
     ("insert", LF, b"", "InvalidBatch : Records not found"),
     ("upsert", LF, b"LastName\na\n", "InvalidBatch : Field name not found : External_Id__c"),
     ("delete", LF, b"Id,LastName\na,b\n", "InvalidBatch : Field name not found"),
+    ("insert", LF, b"LastName," + b"x" * 32_000 + b"\na,b\n", "InvalidBatch : The header is longer than 32000"),
+    ("insert", LF, b"LastName,Title\na," + b"x" * 131_073 + b"\n", "InvalidBatch : Failed to parse CSV. A field is"),
+    (
+        "insert",
+        LF,
+        b"LastName,Title,Phone,Fax,Department\na" + (b"," + b"x" * 131_000) * 4 + b"\n",
+        "InvalidBatch : Failed to parse CSV. A record is",
+    ),
 ]
 
 
-@pytest.mark.parametrize(("operation", "options", "content", "message"), BAD_UPLOADS)
-def test_an_upload_that_cannot_be_read_fails_the_whole_job(
-    client: Client, operation: str, options: dict[str, str], content: bytes, message: str
-) -> None:
-    more = UPSERT if operation == "upsert" else {}
-    ended = client.load(operation, content, **options, **more)
-    assert ended.info["state"] == "Failed"
-    assert ended.info["errorMessage"].startswith(message)
-    assert ended.info["numberRecordsProcessed"] == 0
-    assert ended.success == ended.failed == []
+def test_an_upload_that_cannot_be_read_fails_the_whole_job(client: Client) -> None:
+    for operation, options, content, message in BAD_UPLOADS:
+        more = UPSERT if operation == "upsert" else {}
+        ended = client.load(operation, content, **options, **more)
+        assert (ended.info["state"], ended.info["numberRecordsProcessed"]) == ("Failed", 0), content[:80]
+        assert ended.info["errorMessage"].startswith(message), (content[:80], ended.info)
+        assert ended.success == ended.failed == []
     assert client.query("SELECT Id FROM Contact") == []
 
 

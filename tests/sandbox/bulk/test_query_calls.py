@@ -99,9 +99,9 @@ def test_query_all_sees_the_recycle_bin(client: Client) -> None:
     ("body", "code"),
     [
         ({"operation": "query", "query": "SELECT nope FROM Contact"}, "INVALID_FIELD"),
-        ({"operation": "query", "query": "SELECT COUNT() FROM Contact"}, "INVALIDJOB"),
-        ({"operation": "query", "query": "SELECT Id FROM Contact LIMIT 5 OFFSET 5"}, "INVALIDJOB"),
-        ({"operation": "query", "query": "SELECT MailingAddress FROM Contact"}, "INVALIDJOB"),
+        ({"operation": "query", "query": "SELECT COUNT() FROM Contact"}, "FUNCTIONALITY_NOT_ENABLED"),
+        ({"operation": "query", "query": "SELECT Id FROM Contact LIMIT 5 OFFSET 5"}, "FUNCTIONALITY_NOT_ENABLED"),
+        ({"operation": "query", "query": "SELECT MailingAddress FROM Contact"}, "FUNCTIONALITY_NOT_ENABLED"),
         ({"operation": "insert", "query": "SELECT Id FROM Contact"}, "INVALIDJOB"),
         ({"operation": "query"}, "INVALIDJOB"),
     ],

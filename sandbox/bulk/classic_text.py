@@ -1,0 +1,202 @@
+"""How Bulk API 1.0 looks on the wire: XML in the order of the guide, or JSON with its keys in alphabetical order."""
+
+from __future__ import annotations
+
+import csv
+import datetime
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+from xml.sax.saxutils import escape
+
+from sandbox.bulk.classic import Batch, ClassicJob
+from sandbox.bulk.extract import Extract
+from sandbox.call import Answer
+from sandbox.rows.write import split_error
+from sandbox.schema import NUMBER_TYPES
+from sandbox.wire import dumps
+
+NAMESPACE = "http://www.force.com/2009/06/asyncapi/dataload"
+XML_HEAD = '<?xml version="1.0" encoding="UTF-8"?>'
+# Exactly these, without a charset: clients compare the whole header.
+CONTENT_TYPES = {"CSV": "text/csv", "XML": "application/xml", "JSON": "application/json"}
+NO_RECORDS = b"Records not found for this query\n"
+_JOB_KEYS = [
+    *("id", "operation", "object", "createdById", "createdDate", "systemModstamp", "state", "externalIdFieldName"),
+    *("concurrencyMode", "contentType", "numberBatchesQueued", "numberBatchesInProgress", "numberBatchesCompleted"),
+    *("numberBatchesFailed", "numberBatchesTotal", "numberRecordsProcessed", "numberRetries", "apiVersion"),
+    *("assignmentRuleId", "numberRecordsFailed", "totalProcessingTime", "apiActiveProcessingTime"),
+    "apexProcessingTime",
+]
+
+
+def control(status: int, element: str, values: dict[str, Any], *, as_json: bool) -> Answer:
+    """One control message: a jobInfo, a batchInfo or an error."""
+    shown = {key: value for key, value in values.items() if value is not None}
+    if as_json:
+        return _json(status, dict(sorted(shown.items())))
+    return _xml(status, f'<{element} xmlns="{NAMESPACE}">{_elements(shown)}</{element}>')
+
+
+def batch_list(batches: list[Batch], *, as_json: bool) -> Answer:
+    """The batchInfoList of a job."""
+    listed = [{key: value for key, value in batch_values(each).items() if value is not None} for each in batches]
+    if as_json:
+        return _json(200, {"batchInfo": [dict(sorted(each.items())) for each in listed]})
+    if not listed:
+        return _xml(200, f'<batchInfoList xmlns="{NAMESPACE}" />')
+    inside = "".join(f"<batchInfo>{_elements(each)}</batchInfo>" for each in listed)
+    return _xml(200, f'<batchInfoList xmlns="{NAMESPACE}">{inside}</batchInfoList>')
+
+
+def _json(status: int, value: Any) -> Answer:
+    return Answer(status, dumps(value), content_type=CONTENT_TYPES["JSON"])
+
+
+def _xml(status: int, text: str) -> Answer:
+    return Answer(status, XML_HEAD + text, content_type=CONTENT_TYPES["XML"])
+
+
+def _elements(values: dict[str, Any]) -> str:
+    return "".join(f"<{key}>{_text(value)}</{key}>" for key, value in values.items())
+
+
+def _text(value: Any) -> str:
+    text = str(value)
+    # Datetimes end in Z here, and in +0000 in JSON.
+    return escape(text.removesuffix("+0000") + "Z" if text.endswith(".000+0000") else text)
+
+
+def job_values(job: ClassicJob) -> dict[str, Any]:
+    """The jobInfo of a job, in the order of the guide."""
+    states = [each.state for each in job.batches.values()]
+    numbers = {
+        f"numberBatches{state}": states.count(state) for state in ("Queued", "InProgress", "Completed", "Failed")
+    }
+    known = {**job.document, **numbers, "numberBatchesTotal": len(states), "numberRetries": 0}
+    return {key: known[key] for key in _JOB_KEYS}
+
+
+def batch_values(batch: Batch) -> dict[str, Any]:
+    """The batchInfo of a batch, in the order of the guide."""
+    return batch.document
+
+
+def ingest_result(batch: Batch, content_type: str) -> Answer:
+    """What became of each row of a batch, in the order of the rows."""
+    file = batch.folder / "result.csv"
+    if content_type == "CSV":
+        stream = _csv_result(file)
+    elif content_type == "JSON":
+        stream = _listed(_result_values(file), b"[", b",", b"]", lambda each: dumps(each))
+    else:
+        head = f'{XML_HEAD}<results xmlns="{NAMESPACE}">'.encode()
+        stream = _listed(_result_values(file), head, b"", b"</results>", _xml_result)
+    return Answer(200, stream=stream, content_type=CONTENT_TYPES[content_type])
+
+
+def _csv_result(file: Path) -> Iterator[bytes]:
+    yield b'"Id","Success","Created","Error"\n'
+    yield file.read_bytes()
+
+
+def _result_values(file: Path) -> Iterator[dict[str, Any]]:
+    with file.open(encoding="utf-8", newline="") as lines:
+        for record_id, success, created, error in csv.reader(lines):
+            parts = split_error(error) if error else {}
+            errors = [
+                {
+                    "message": parts["message"],
+                    "fields": parts["fields"],
+                    "statusCode": parts["code"],
+                    "extendedErrorDetails": None,
+                }
+            ]
+            yield {
+                "success": success == "true",
+                "created": created == "true",
+                "id": record_id or None,
+                "errors": errors if error else [],
+            }
+
+
+def _xml_result(each: dict[str, Any]) -> str:
+    errors = ""
+    for error in each["errors"]:
+        fields = "".join(f"<fields>{escape(name)}</fields>" for name in error["fields"])
+        message = f"<message>{escape(error['message'])}</message><statusCode>{error['statusCode']}</statusCode>"
+        errors += f"<errors>{fields}{message}</errors>"
+    own_id = f"<id>{each['id']}</id>" if each["id"] else ""
+    flags = "".join(f"<{key}>{str(each[key]).lower()}</{key}>" for key in ("success", "created"))
+    return f"<result>{errors}{own_id}{flags}</result>"
+
+
+def _listed(values: Iterator[Any], head: bytes, between: bytes, tail: bytes, show: Any) -> Iterator[bytes]:
+    yield head
+    for place, each in enumerate(values):
+        yield (between if place else b"") + show(each).encode()
+    yield tail
+
+
+def result_list(ids: list[str], content_type: str) -> Answer:
+    """The result ids of a query batch."""
+    if content_type == "JSON":
+        return _json(200, ids)
+    inside = "".join(f"<result>{each}</result>" for each in ids)
+    return _xml(200, f'<result-list xmlns="{NAMESPACE}">{inside}</result-list>')
+
+
+def query_result(batch: Batch, content_type: str, version: str) -> Answer:
+    """The records a query batch found."""
+    extract = batch.extract
+    target = str(batch.job.document["object"])
+    if content_type == "CSV":
+        stream = extract.csv(0, extract.total) if extract.total else iter([NO_RECORDS])
+    elif content_type == "JSON":
+        stream = _listed(_json_records(extract, target, version), b"[", b",", b"]", lambda each: dumps(each))
+    else:
+        instance = 'xmlns:xsi="http://www.w3.org/2001/XMLSchema-instance"'
+        head = f'{XML_HEAD}<queryResult xmlns="{NAMESPACE}" {instance}>'.encode()
+        stream = _listed(_xml_records(extract, target), head, b"", b"</queryResult>", lambda each: each)
+    return Answer(200, stream=stream, content_type=CONTENT_TYPES[content_type])
+
+
+def _json_records(extract: Extract, target: str, version: str) -> Iterator[dict[str, Any]]:
+    types = extract.facts["types"]
+    for row in extract.rows():
+        attributes = {"type": target}
+        record: dict[str, Any] = {"attributes": attributes}
+        for title, kind, text in zip(extract.header, types, row, strict=True):
+            *parents, last = title.split(".")
+            place = record
+            for parent in parents:
+                place = place.setdefault(parent, {})
+            place[last] = _json_value(kind, text)
+            if title == "Id":
+                attributes["url"] = f"/services/data/v{version}/sobjects/{target}/{text}"
+        yield record
+
+
+def _json_value(kind: str, text: str) -> Any:
+    """Datetimes are milliseconds since 1970, as simple-salesforce issue 290 shows them."""
+    if text == "":
+        return None
+    if kind == "boolean":
+        return text == "true"
+    if kind in NUMBER_TYPES:
+        return float(text) if "." in text else int(text)
+    if kind in ("date", "datetime"):
+        moment = datetime.datetime.fromisoformat(text.replace("Z", "+00:00"))
+        return int(moment.replace(tzinfo=datetime.UTC).timestamp() * 1000)
+    return text
+
+
+def _xml_records(extract: Extract, target: str) -> Iterator[str]:
+    """A query for Id gives it twice ("Use Bulk Query")."""
+    for row in extract.rows():
+        cells = []
+        for title, text in zip(extract.header, row, strict=True):
+            name = escape(title)
+            cell = f"<{name}>{escape(text)}</{name}>" if text else f'<{name} xsi:nil="true"/>'
+            cells += [cell, cell] if title == "Id" else [cell]
+        yield f'<records xsi:type="sObject"><type>{target}</type>{"".join(cells)}</records>'

@@ -1,0 +1,110 @@
+"""Bulk queries of both APIs: which SOQL they take, and the result as a file of texts that pages are cut from."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from sandbox.bulk.jobs import file_chunks
+from sandbox.bulk.load import seen_schema
+from sandbox.org import Org
+from sandbox.rows.rules import literal, name
+from sandbox.schema import Field
+from sandbox.soql.compiler import Query, compile_query
+from sandbox.store import Store
+from sandbox.wire import SalesforceError
+
+
+def check_supported(compiled: Query) -> None:
+    """Raise SalesforceError for what SOQL may say elsewhere, but not in a bulk query ("Use Bulk Query")."""
+    if compiled.counts_all or compiled.count_column or compiled.offset is not None:
+        message = "Aggregate Relationships, aggregate functions and OFFSET are not supported in Bulk Query"
+        raise SalesforceError(400, "FUNCTIONALITY_NOT_ENABLED", message)
+    if any(each.type in ("address", "location") for each in compiled.fields):
+        message = "Selecting compound data not supported in Bulk Query"
+        raise SalesforceError(400, "FUNCTIONALITY_NOT_ENABLED", message)
+
+
+class Extract:
+    """The result of one bulk query; `facts` (header, types, total) is saved by the job or batch it belongs to."""
+
+    def __init__(self, store: Store, folder: Path, facts: dict[str, Any]) -> None:
+        self._store = store
+        self._folder = folder
+        self.facts = facts
+
+    @property
+    def total(self) -> int:
+        return int(self.facts.get("total", 0))
+
+    @property
+    def header(self) -> list[str]:
+        return list(self.facts["columns"])
+
+    @property
+    def _file(self) -> str:
+        return literal(str(self._folder / "result.parquet"))
+
+    @property
+    def _rows(self) -> str:
+        return f"read_parquet({self._file}, file_row_number = true)"
+
+    def run(self, compiled: Query) -> None:
+        """Read the records, in the order the query gives them."""
+        columns = ", ".join(f"{csv_text(each)} AS c{place}" for place, each in enumerate(compiled.fields))
+        with self._store.reading() as cursor:
+            cursor.execute(f"COPY ({compiled.sql(columns)}) TO {self._file} (FORMAT parquet, ROW_GROUP_SIZE 20480)")
+            found = cursor.execute(f"SELECT count(*) FROM {self._rows}").fetchone()
+        self.facts["columns"] = [each.name for each in compiled.fields]
+        self.facts["types"] = [each.type for each in compiled.fields]
+        self.facts["total"] = int(found[0]) if found else 0
+
+    def csv(self, start: int, end: int, delimiter: str = ",", line_ending: str = "LF") -> Iterator[bytes]:
+        """The CSV of the rows from `start` to before `end` with the header, by way of a file of its own."""
+        head = delimiter.join(f'"{each}"' for each in self.header) + ("\r\n" if line_ending == "CRLF" else "\n")
+        file = self._folder / f"page-{start}-{end}-{threading.get_ident()}-{time.monotonic_ns()}.csv"
+        columns = ", ".join(f"c{place}" for place in range(len(self.header)))
+        try:
+            if end > start:
+                with self._store.reading() as cursor:
+                    cursor.execute(
+                        f"COPY (SELECT {columns} FROM {self._rows} WHERE file_row_number >= {start}"
+                        f" AND file_row_number < {end} ORDER BY file_row_number) TO {literal(str(file))}"
+                        f" (FORMAT csv, HEADER false, FORCE_QUOTE *, DELIM {literal(delimiter)})"
+                    )
+            yield from file_chunks([file] if file.exists() else [], head.encode(), line_ending)
+        finally:
+            file.unlink(missing_ok=True)
+
+    def rows(self, size: int = 2000) -> Iterator[list[str]]:
+        """All rows as texts; an empty one is a null."""
+        columns = ", ".join(f"c{place}" for place in range(len(self.header)))
+        with self._store.reading() as cursor:
+            cursor.execute(f"SELECT {columns} FROM {self._rows} ORDER BY file_row_number")
+            while found := cursor.fetchmany(size):
+                for row in found:
+                    yield list(row)
+
+
+def csv_text(each: Field) -> str:
+    """SQL: a field as bulk query results print it; numbers are plain decimals, datetimes end in Z."""
+    column = name(each.name)
+    if each.type == "datetime":
+        return f"coalesce(strftime({column}, '%Y-%m-%dT%H:%M:%S.%gZ'), '')"
+    if each.is_number and each.scale:
+        return f"coalesce(rtrim(rtrim(CAST({column} AS VARCHAR), '0'), '.'), '')"
+    return f"coalesce(CAST({column} AS VARCHAR), '')"
+
+
+def compile_bulk(org: Org, document: dict[str, Any], text: str) -> Query:
+    """Compile the SOQL of a bulk query as its user sees the org; `document` tells operation and createdById.
+
+    Raises SalesforceError for SOQL that cannot be, or not here.
+    """
+    deleted_too = document["operation"] == "queryAll"
+    compiled = compile_query(seen_schema(org, document), text, org.clock.now(), deleted_too=deleted_too)
+    check_supported(compiled)
+    return compiled
