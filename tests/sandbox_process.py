@@ -44,6 +44,7 @@ class SandboxProcess:
         self.http_url = ""
         self.https_url: str | None = None
         self.ca_file: str | None = None
+        self.proxy_url: str | None = None
         self._process: subprocess.Popen[bytes] | None = None
         self._folder: Path | None = None
 
@@ -87,7 +88,7 @@ class SandboxProcess:
             time.sleep(0.02)
         addresses = json.loads(ready.read_text(encoding="utf-8"))
         self.http_url, self.https_url = addresses["http_url"], addresses["https_url"]
-        self.ca_file = addresses["ca_file"]
+        self.ca_file, self.proxy_url = addresses["ca_file"], addresses["proxy_url"]
         # Restarts listen where clients already look.
         self.flags["port"] = int(self.http_url.rpartition(":")[2])
         if self.https_url:
