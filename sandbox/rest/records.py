@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import dataclasses
 from decimal import Decimal
 from typing import Any
+
+import duckdb
 
 from sandbox.call import Answer, Call
 from sandbox.login.users import User
@@ -12,7 +15,7 @@ from sandbox.rest.describe import find_object
 from sandbox.rows import rules
 from sandbox.rows.relations import json_parent, resolve_columns
 from sandbox.rows.rules import literal, name
-from sandbox.rows.write import JSON_NULL, WriteOptions, apply_rows, new_write, outcomes, split_error
+from sandbox.rows.write import JSON_NULL, Write, WriteOptions, apply_rows, new_write, outcomes, split_error
 from sandbox.schema import Field, ObjectType, Schema
 from sandbox.store import id18
 from sandbox.wire import SalesforceError, json_text, not_found
@@ -26,7 +29,7 @@ NO_KEY = "Provided external ID field does not exist or is not accessible: {0}"
 def create(org: Org, call: Call) -> Answer:
     """POST sobjects/X."""
     target = find_object(org, call)
-    record = _fields_of(org.permissions.schema_of(call.user), target, call.json_object())
+    record = body_fields(org.permissions.schema_of(call.user), target, call.json_object())
     made = write_records(org, call.user, target, "insert", [record], options=write_options(call))[0]
     raise_row_error(made)
     location = f"{call.data_url}/sobjects/{target.name}/{made['id']}"
@@ -43,7 +46,7 @@ def update(org: Org, call: Call) -> Answer:
     """PATCH sobjects/X/id."""
     target = find_object(org, call)
     record_id = _record_id(org, target, call.arguments["id"])
-    record = _fields_of(org.permissions.schema_of(call.user), target, call.json_object())
+    record = body_fields(org.permissions.schema_of(call.user), target, call.json_object())
     raise_row_error(
         write_records(org, call.user, target, "update", [{**record, "Id": record_id}], options=write_options(call))[0]
     )
@@ -64,11 +67,11 @@ def upsert(org: Org, call: Call) -> Answer:
     Answers 201 when it made a record, 200 (204 before v46) when it changed one, 300 when several match.
     """
     target = find_object(org, call)
-    key = _key_field(target, call.arguments["field"])
+    key = key_field(target, call.arguments["field"])
     if key.name == "Id":
         call.arguments["id"] = call.arguments["value"]
         return update(org, call)
-    record = _fields_of(org.permissions.schema_of(call.user), target, call.json_object())
+    record = body_fields(org.permissions.schema_of(call.user), target, call.json_object())
     if key.name in record:
         message = f"The {key.name} field should not be specified in the sobject data."
         raise SalesforceError(400, "INVALID_FIELD", message, fields=[])
@@ -109,17 +112,30 @@ def write_records(
     whole = org.schema.objects[target.name.lower()]
     _check_operation(whole, operation)
     names = list(dict.fromkeys(field_name for record in records for field_name in record))
+    if key and key.name != "Id" and key.name not in names:
+        names.append(key.name)
     columns = resolve_columns(org.permissions.schema_of(user), target, names)
     write = new_write(org, whole, operation, columns, user.id, key=key, null_marker=JSON_NULL, options=options)
-    marks = "".join(f", CAST(${place + 1} AS VARCHAR) AS c{place}" for place in range(len(names)))
+    # Column by column: a statement per record would cost more than all that follows.
+    marks = "".join(f", unnest(?::VARCHAR[]) AS c{place}" for place in range(len(names)))
+    cells = [[_cell(record[each]) if each in record else None for record in records] for each in names]
     with org.store.writing() as cursor:
-        casts = "".join(f", c{place} VARCHAR" for place in range(len(names)))
-        cursor.execute(f"CREATE OR REPLACE TEMP TABLE given (n BIGINT{casts})")
-        for number, record in enumerate(records):
-            cells = [_cell(record[each]) if each in record else None for each in names]
-            cursor.execute(f"INSERT INTO given SELECT {number}{marks}", cells)
+        cursor.execute(f"CREATE OR REPLACE TEMP TABLE given AS SELECT unnest(range({len(records)})) AS n{marks}", cells)
+        if key and len(records) > 1:
+            write = dataclasses.replace(write, duplicates=_repeated_keys(cursor, write, key))
         apply_rows(org.store, cursor, write, "SELECT * FROM given")
         return outcomes(cursor)
+
+
+def _repeated_keys(cursor: duckdb.DuckDBPyConnection, write: Write, key: Field) -> str:
+    """The table of keys that stand more than once in the request."""
+    text = rules.cell_text(str(write.column_of(key.name)), JSON_NULL)
+    value = f"SELECT {rules.typed_value(key, 't')} AS v FROM (SELECT {text} AS t FROM given)"
+    cursor.execute(
+        f"CREATE OR REPLACE TEMP TABLE given_keys AS SELECT {rules.key_form(key, 'v')} AS k FROM ({value})"
+        " WHERE v IS NOT NULL GROUP BY 1 HAVING count(*) > 1"
+    )
+    return "given_keys"
 
 
 def write_options(call: Call) -> WriteOptions:
@@ -167,7 +183,7 @@ def raise_row_error(outcome: dict[str, Any]) -> None:
     raise refusal
 
 
-def _fields_of(schema: Schema, target: ObjectType, given: dict[str, Any]) -> dict[str, Any]:
+def body_fields(schema: Schema, target: ObjectType, given: dict[str, Any]) -> dict[str, Any]:
     """The record of a request body under its fields' proper names; refuses what is no field or of a wrong JSON type."""
     record: dict[str, Any] = {}
     for key, value in given.items():
@@ -232,7 +248,7 @@ def _record_id(org: Org, target: ObjectType, given: str) -> str:
     return id18(given[:15])
 
 
-def _key_field(target: ObjectType, given: str) -> Field:
+def key_field(target: ObjectType, given: str) -> Field:
     found = target.field_named(given)
     if found is None or not (found.flag("externalId") or found.flag("idLookup")):
         raise not_found(NO_KEY.format(given))
@@ -254,7 +270,7 @@ def _find_by_key(org: Org, target: ObjectType, key: Field, value: str) -> list[s
 
 
 def _only_record(org: Org, call: Call, target: ObjectType) -> str:
-    key = _key_field(target, call.arguments["field"])
+    key = key_field(target, call.arguments["field"])
     found = _find_by_key(org, target, key, call.arguments["value"])
     if not found:
         raise not_found()
@@ -279,16 +295,7 @@ def retrieve_by_key(org: Org, call: Call) -> Answer:
 
 
 def _one_record(org: Org, call: Call, target: ObjectType, record_id: str) -> Answer:
-    fields = list(target.fields.values())
-    if wanted := call.query.get("fields"):
-        fields = []
-        for each in wanted.split(","):
-            found = target.field_named(each.strip())
-            if found is None:
-                raise SalesforceError(400, "INVALID_FIELD", f"No such column '{each}' on sobject of type {target.name}")
-            fields.append(found)
-        if not any(each.name == "Id" for each in fields):
-            fields.append(target.fields["id"])
+    fields = wanted_fields(target, call.query.get("fields", "")) or list(target.fields.values())
     columns = ", ".join(name(each.name) for each in fields)
     source = f"FROM {name('v_' + target.name)} WHERE Id = {literal(record_id)}"
     found_rows = org.store.rows(f"SELECT IsDeleted, {columns} {source}")
@@ -297,6 +304,20 @@ def _one_record(org: Org, call: Call, target: ObjectType, record_id: str) -> Ans
     if found_rows[0][0]:
         raise SalesforceError(404, "ENTITY_IS_DELETED", "entity is deleted", fields=[])
     return Answer(200, record_json(call, target, fields, found_rows[0][1:], record_id))
+
+
+def wanted_fields(target: ObjectType, names: str) -> list[Field]:
+    """The fields of a comma-separated list, and Id with them; none for an empty list."""
+    fields: list[Field] = []
+    for each in names.split(",") if names else []:
+        found = target.field_named(each.strip())
+        if found is None:
+            raise SalesforceError(400, "INVALID_FIELD", f"No such column '{each}' on sobject of type {target.name}")
+        if found not in fields:
+            fields.append(found)
+    if fields and not any(each.name == "Id" for each in fields):
+        fields.append(target.fields["id"])
+    return fields
 
 
 def record_json(

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from sandbox.rest import describe, limits, queries, records
+from sandbox.rest import collections, composite, describe, limits, queries, records, tree
 from sandbox.route import DATA, Route, open_route
 
 ROUTES = [
@@ -25,4 +25,14 @@ ROUTES = [
     Route("GET", f"{DATA}/sobjects/{{object}}/{{field}}/{{value}}", records.retrieve_by_key),
     Route("PATCH", f"{DATA}/sobjects/{{object}}/{{field}}/{{value}}", records.upsert),
     Route("DELETE", f"{DATA}/sobjects/{{object}}/{{field}}/{{value}}", records.delete_by_key),
+    Route("POST", f"{DATA}/composite", composite.composite),
+    Route("POST", f"{DATA}/composite/batch", composite.batch),
+    Route("POST", f"{DATA}/composite/graph", composite.graph),
+    Route("POST", f"{DATA}/composite/tree/{{object}}", tree.tree),
+    Route("POST", f"{DATA}/composite/sobjects", collections.create),
+    Route("PATCH", f"{DATA}/composite/sobjects", collections.update),
+    Route("DELETE", f"{DATA}/composite/sobjects", collections.delete),
+    Route("GET", f"{DATA}/composite/sobjects/{{object}}", collections.retrieve),
+    Route("POST", f"{DATA}/composite/sobjects/{{object}}", collections.retrieve_many),
+    Route("PATCH", f"{DATA}/composite/sobjects/{{object}}/{{field}}", collections.upsert),
 ]
