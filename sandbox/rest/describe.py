@@ -6,6 +6,8 @@ from typing import Any
 
 from sandbox.call import Answer, Call
 from sandbox.org import FIRST_VERSION, LAST_VERSION, Org
+from sandbox.rows.definitions import RecordType, record_types
+from sandbox.rows.policy import on_delete
 from sandbox.schema import ObjectType, Schema
 from sandbox.wire import not_found
 
@@ -131,39 +133,48 @@ def describe(org: Org, call: Call) -> Answer:
         "uiEditTemplate": f"{call.base_url}/{{ID}}/e",
         "uiNewRecord": f"{call.base_url}/{each.key_prefix}/e",
     }
-    master = {
-        "active": True,
-        "available": True,
-        "defaultRecordTypeMapping": True,
-        "developerName": "Master",
-        "master": True,
-        "name": "Master",
-        "recordTypeId": "012000000000000AAA",
-        "urls": {"layout": f"{base}/describe/layouts/012000000000000AAA"},
-    }
     answer = {
         **summary,
         **facts,
         "childRelationships": _children(org.permissions.schema_of(call.user), each),
         "fields": [one.document for one in each.fields.values()],
-        "recordTypeInfos": [master],
+        "recordTypeInfos": _record_types(each, base),
         "urls": {**summary["urls"], **ui},
     }
     return Answer(200, dict(sorted(answer.items())))
+
+
+def _record_types(each: ObjectType, base: str) -> list[dict[str, Any]]:
+    """The object's own record types, and Master, which is the default where no other is."""
+    master = RecordType("012000000000000AAA", "Master", "Master", True, False, False, {})
+    own = record_types(each)
+    return [
+        {
+            "active": one.active,
+            "available": one.active,
+            "defaultRecordTypeMapping": one.default or (one is master and not any(other.default for other in own)),
+            "developerName": one.developer_name,
+            "master": one is master,
+            "name": one.label,
+            "recordTypeId": one.id,
+            "urls": {"layout": f"{base}/describe/layouts/{one.id}"},
+        }
+        for one in [*own, master]
+    ]
 
 
 def _children(schema: Schema, parent: ObjectType) -> list[dict[str, Any]]:
     """The lookups of all objects that point to this one."""
     return [
         {
-            "cascadeDelete": one.flag("cascadeDelete"),
+            "cascadeDelete": on_delete(child, one) == "cascade",
             "childSObject": child.name,
             "deprecatedAndHidden": False,
             "field": one.name,
             "junctionIdListNames": [],
             "junctionReferenceTo": [],
             "relationshipName": one.child_relationship,
-            "restrictedDelete": one.flag("restrictedDelete"),
+            "restrictedDelete": on_delete(child, one) == "restrict",
         }
         for child in schema
         for one in child.fields.values()
