@@ -86,38 +86,32 @@ def ingest_result(batch: Batch, content_type: str) -> Answer:
     """What became of each row of a batch, in the order of the rows."""
     file = batch.folder / "result.csv"
     if content_type == "CSV":
-        stream = _csv_result(file)
+        text = '"Id","Success","Created","Error"\n' + file.read_bytes().decode()
     elif content_type == "JSON":
-        stream = _listed(_result_values(file), b"[", b",", b"]", lambda each: dumps(each))
+        return _json(200, _result_values(file))
     else:
-        head = f'{XML_HEAD}<results xmlns="{NAMESPACE}">'.encode()
-        stream = _listed(_result_values(file), head, b"", b"</results>", _xml_result)
-    return Answer(200, stream=stream, content_type=CONTENT_TYPES[content_type])
+        inside = "".join(map(_xml_result, _result_values(file)))
+        return _xml(200, f'<results xmlns="{NAMESPACE}">{inside}</results>')
+    return Answer(200, text, content_type=CONTENT_TYPES["CSV"])
 
 
-def _csv_result(file: Path) -> Iterator[bytes]:
-    yield b'"Id","Success","Created","Error"\n'
-    yield file.read_bytes()
-
-
-def _result_values(file: Path) -> Iterator[dict[str, Any]]:
+def _result_values(file: Path) -> list[dict[str, Any]]:
     with file.open(encoding="utf-8", newline="") as lines:
-        for record_id, success, created, error in csv.reader(lines):
-            parts = split_error(error) if error else {}
-            errors = [
-                {
-                    "message": parts["message"],
-                    "fields": parts["fields"],
-                    "statusCode": parts["code"],
-                    "extendedErrorDetails": None,
-                }
-            ]
-            yield {
+        return [
+            {
                 "success": success == "true",
                 "created": created == "true",
                 "id": record_id or None,
-                "errors": errors if error else [],
+                "errors": [_error(error)] if error else [],
             }
+            for record_id, success, created, error in csv.reader(lines)
+        ]
+
+
+def _error(text: str) -> dict[str, Any]:
+    parts = split_error(text)
+    named = {"message": parts["message"], "fields": parts["fields"], "statusCode": parts["code"]}
+    return {**named, "extendedErrorDetails": None}
 
 
 def _xml_result(each: dict[str, Any]) -> str:
