@@ -197,10 +197,8 @@ def test_xml_batches_are_written_and_queried(classic: Classic) -> None:
     head = f'<sObjects xmlns="{SPACE}" xmlns:xsi="http://www.w3.org/2001/XMLSchema-instance">'
     rows = "<sObject><LastName>A &amp; B</LastName><Title xsi:nil='true'/></sObject>"
     rows += "<sObject><LastName>C</LastName><Owner><sObject>"
-    rows += (
-        "<Username>admin@sandbox.example</Username></sObject></Owner></sObject>"
+    rows += "<Username>admin@sandbox.example</Username></sObject></Owner></sObject>"
     rows += "<sObject><Email>nobody</Email></sObject>"
-    )
     info, result = classic.run("insert", f"{head}{rows}</sObjects>", "XML")
     assert (info["state"], info["numberRecordsFailed"]) == ("Completed", "1")
     assert result.headers["Content-Type"] == "application/xml"
