@@ -99,7 +99,7 @@ class Sessions:
         """A new refresh token; the oldest of more than five of one user and app ends."""
         refresh = Refresh(f"5Aep861{secrets.token_urlsafe(54).replace('-', '_')}", user, client_id, scope)
         own = [each for each in list(self._refreshes.values()) if each.user is user and each.client_id == client_id]
-        for old in own[: len(own) + 1 - MAX_APPROVALS]:
+        for old in own[: max(0, len(own) + 1 - MAX_APPROVALS)]:
             self.end(old.token)
         self._save("refresh", refresh.token, refresh.as_document())
         self._refreshes[refresh.token] = refresh
