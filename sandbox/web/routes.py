@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from sandbox.route import open_route
-from sandbox.web import control, page
+from sandbox.web import control, page, time_control
 
 ROUTES = [
     open_route("GET", "/", page.home),
@@ -15,4 +15,6 @@ ROUTES = [
     open_route("GET", "/_sandbox/requests", control.requests, in_loop=True),
     open_route("GET", "/_sandbox/state", control.state),
     open_route("POST", "/_sandbox/reset", control.reset),
+    open_route("GET", "/_sandbox/clock", time_control.show_clock),
+    open_route("POST", "/_sandbox/clock", time_control.set_clock),
 ]
