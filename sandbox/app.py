@@ -22,11 +22,13 @@ from sandbox.faults import Rule
 from sandbox.org import FIRST_VERSION, LAST_VERSION, Org
 from sandbox.route import Route
 from sandbox.routes import find_route
+from sandbox.unzip import UnzipBodies
 from sandbox.wire import SalesforceError
 
 log = logging.getLogger("sandbox.app")
 
 MAX_BODY = 50 * 1024 * 1024
+MAX_ADDRESS = 16_384
 HTML_503 = "<html><head><title>Service Unavailable</title></head><body><h1>Down for maintenance</h1></body></html>"
 SESSION_EXPIRED = "Session expired or invalid"
 
@@ -37,7 +39,7 @@ class ConnectionCut(Exception):
 
 def make_app(org: Org) -> ASGIApp:
     """The ASGI application of an org, with gzip answers for clients that ask for them."""
-    return GZipMiddleware(Sandbox(org), minimum_size=500, compresslevel=1)
+    return GZipMiddleware(UnzipBodies(Sandbox(org)), minimum_size=500, compresslevel=1)
 
 
 class Sandbox:
@@ -64,17 +66,17 @@ class Sandbox:
         }
         entry.update(status=None, ms=None, fault=None)
         rule = None
-        if not call.path.startswith("/_sandbox") and call.path != "/":
+        is_own = call.path.startswith("/_sandbox") or call.path == "/"
+        if not is_own:
             self.org.log.append(entry)
             template = route.template if route else "(no such resource)"
             self.org.call_counts[f"{call.method} {template}"] += 1
-            if self.org.faults.read_bodies and not (route and route.streams):
-                await _read_body(call, request)
-            rule = self.org.faults.for_call(call.method, call.path, call.body if call.body_is_read else None)
-        if rule:
-            entry["fault"] = f"{rule.id} ({rule.action})"
         try:
+            if not is_own:
+                rule = await self._rule_for(request, call, route, entry)
             response = await self._answer(request, call, route, rule)
+        except SalesforceError as error:
+            response = _response(_refusal(error), call)
         except ConnectionCut:
             entry["status"] = "cut"
             await cut_connection(scope)
@@ -91,6 +93,14 @@ class Sandbox:
         if rule and rule.action == "hold_after":
             await self.org.faults.hold(rule)
         await response(scope, receive, send)
+
+    async def _rule_for(self, request: Request, call: Call, route: Route | None, entry: dict[str, Any]) -> Rule | None:
+        """The fault rule that acts on this call, if any."""
+        looked_at = self.org.faults.read_bodies and not (route and route.streams)
+        rule = self.org.faults.for_call(call.method, call.path, await request.body() if looked_at else None)
+        if rule:
+            entry["fault"] = f"{rule.id} ({rule.action})"
+        return rule
 
     async def _answer(self, request: Request, call: Call, route: Route | None, rule: Rule | None) -> Response:
         if rule and rule.action == "cut":
@@ -111,9 +121,7 @@ class Sandbox:
         try:
             answer = await self._handle(request, call, route)
         except SalesforceError as error:
-            answer = Answer(error.status, error.body)
-            if error.status == 401:
-                answer.headers["WWW-Authenticate"] = "Token"
+            answer = _refusal(error)
         except ClientDisconnect:
             raise
         except Exception as error:
@@ -127,6 +135,7 @@ class Sandbox:
 
     async def _handle(self, request: Request, call: Call, route: Route | None) -> Answer:
         org = self.org
+        _check_lengths(request)
         if route is None or route.needs_session:
             await _check_version(call)
             _check_session(org, call)
@@ -149,6 +158,13 @@ class Sandbox:
         if route.in_loop:
             return _answer_of(route.handler, org, call)
         return await run_in_threadpool(_answer_of, route.handler, org, call)
+
+
+def _refusal(error: SalesforceError) -> Answer:
+    answer = Answer(error.status, error.body)
+    if error.status == 401:
+        answer.headers["WWW-Authenticate"] = "Token"
+    return answer
 
 
 def _answer_of(handler: Any, org: Org, call: Call) -> Answer:
@@ -198,6 +214,16 @@ def _check_session(org: Org, call: Call) -> None:
         raise SalesforceError(401, "INVALID_SESSION_ID", SESSION_EXPIRED)
     if not org.permissions.has(call.user, "ApiEnabled"):
         raise SalesforceError(403, "API_DISABLED_FOR_ORG", "The REST API is not enabled for this Organization.")
+
+
+def _check_lengths(request: Request) -> None:
+    """414 for an address that is too long, 431 for headers that are (REST API guide, "Status Codes")."""
+    address = len(request.scope.get("raw_path") or b"") + len(request.scope["query_string"])
+    if address > MAX_ADDRESS:
+        raise SalesforceError(414, "URI_TOO_LONG", f"The URI is {address} bytes long; at most {MAX_ADDRESS} are taken")
+    headers = sum(len(name) + len(value) for name, value in request.scope["headers"])
+    if headers > MAX_ADDRESS:
+        raise SalesforceError(431, "REQUEST_HEADER_FIELDS_TOO_LARGE", f"The headers are {headers} bytes long")
 
 
 async def _read_body(call: Call, request: Request) -> None:
@@ -259,4 +285,6 @@ def _response(answer: Answer, call: Call) -> Response:
         headers["Content-Type"] = answer.content_type or "text/html;charset=UTF-8"
         return Response(answer.body, answer.status, headers)
     headers["Content-Type"] = wire.JSON_TYPE
-    return Response("" if call.method == "HEAD" else wire.dumps(answer.body), answer.status, headers)
+    pretty = call.headers.get("x-prettyprint", "").lower() in ("1", "true")
+    text = wire.dumps_pretty(answer.body) if pretty else wire.dumps(answer.body)
+    return Response("" if call.method == "HEAD" else text, answer.status, headers)

@@ -52,6 +52,10 @@ class Call:
 
     def json(self) -> Any:
         """The body as JSON; numbers with a point stay decimals, so no digit is lost."""
+        kind = self.headers.get("content-type", "").partition(";")[0].strip().lower()
+        if kind and kind not in ("application/json", "text/json") and not self.path.startswith("/_sandbox"):
+            message = f"The content type {kind} is not supported here; send application/json"
+            raise SalesforceError(415, "UNSUPPORTED_MEDIA_TYPE", message)
         try:
             return json.loads(self.body, parse_float=Decimal)
         except (ValueError, UnicodeDecodeError, RecursionError) as error:

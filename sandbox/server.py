@@ -68,7 +68,7 @@ def serve(settings: Settings, listening: Listening) -> None:
 
 async def _serve(org: Org, listening: Listening) -> None:
     app = make_app(org)
-    http_socket = _bind(listening.host, listening.port)
+    http_socket = bind(listening.host, listening.port)
     servers = [(_server(app), http_socket)]
     urls: dict[str, object] = {
         "http_url": _url("http", listening.host, http_socket),
@@ -81,12 +81,12 @@ async def _serve(org: Org, listening: Listening) -> None:
     if listening.https_port >= 0 or listening.proxy_port >= 0:
         ca_file = (listening.ca_file or org.settings.folder / "tls" / "ca.pem").resolve()
         chain, key = ensure_certificates(org.settings.folder / "tls", ca_file)
-        https_socket = _bind(listening.host, max(listening.https_port, 0))
+        https_socket = bind(listening.host, max(listening.https_port, 0))
         servers.append((_server(app, chain, key), https_socket))
         urls["https_url"] = _url("https", listening.host, https_socket)
         urls["ca_file"] = str(ca_file)
         if listening.proxy_port >= 0:
-            proxy_socket = _bind(listening.host, listening.proxy_port)
+            proxy_socket = bind(listening.host, listening.proxy_port)
             urls["proxy_url"] = _url("http", listening.host, proxy_socket)
             proxy = Proxy(_own_address(listening.host), https_socket.getsockname()[1], lambda: org.pubsub_port)
             await proxy.start(proxy_socket)
@@ -129,7 +129,7 @@ def _server(app: ASGIApp, chain: Path | None = None, key: Path | None = None) ->
     return _Server(config)
 
 
-def _bind(host: str, port: int) -> socket.socket:
+def bind(host: str, port: int) -> socket.socket:
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
     # Named, because asyncio switches off the waiting for more data (Nagle) only on sockets that say they are TCP.
     listener = socket.socket(family, socket.SOCK_STREAM, socket.IPPROTO_TCP)

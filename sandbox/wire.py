@@ -67,6 +67,17 @@ def dumps(value: Any) -> str:
     return repr(value)
 
 
+def dumps_pretty(value: Any, indent: str = "") -> str:
+    """JSON text with a line per value, as the header X-PrettyPrint asks for it."""
+    deeper = indent + "  "
+    if isinstance(value, Mapping) and value:
+        lines = [f"{deeper}{encode_basestring(str(key))} : {dumps_pretty(each, deeper)}" for key, each in value.items()]
+        return "{\n" + ",\n".join(lines) + f"\n{indent}}}"
+    if isinstance(value, list | tuple) and value:
+        return "[ " + ", ".join(dumps_pretty(each, indent) for each in value) + " ]"
+    return dumps(value)
+
+
 def timestamp(value: datetime.datetime) -> str:
     """A datetime as the REST API prints it: 2022-03-17T16:21:26.000+0000."""
     return value.strftime("%Y-%m-%dT%H:%M:%S.") + f"{value.microsecond // 1000:03d}+0000"

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import zlib
 from collections.abc import Callable
 from typing import Any
 
@@ -203,33 +202,21 @@ def change_state(org: Org, call: Call) -> Answer:
 def add_batch(org: Org, call: Call) -> Answer:
     """POST job/ID/batch."""
     job = _job(org, call)
-    body = _body(call)
+    if len(call.body) > MAX_BATCH:
+        raise Refusal("ClientInputError", f"Failed to read request. Exceeded max size limit of {MAX_BATCH}")
     with org.jobs_lock:
         if job.state != "Open":
             text = f"Failed to create batch, since the Job is not Open. Current job state is '{job.state}'"
             raise Refusal("InvalidJobState", text)
-        if not body.strip():
+        if not call.body.strip():
             raise Refusal("InvalidBatch", "Failed to create batch: there is no content")
         if not org.bulk.take_batch(0):
             raise Refusal("ExceededQuota", OVER_QUOTA)
-        batch = job.add(body)
+        batch = job.add(call.body)
         # How it looks before the work begins, however fast that is done.
         answer = control(201, "batchInfo", classic_text.batch_values(batch), as_json=_speaks_json(call))
     job.start(batch)
     return answer
-
-
-def _body(call: Call) -> bytes:
-    """The content of a batch, unpacked, of at most 10,000,000 bytes."""
-    body = call.body
-    if call.headers.get("content-encoding", "").lower() == "gzip":
-        try:
-            body = zlib.decompressobj(wbits=47).decompress(body, MAX_BATCH + 1)
-        except zlib.error as error:
-            raise Refusal("ClientInputError", f"The content is not gzip: {error}") from None
-    if len(body) > MAX_BATCH:
-        raise Refusal("ClientInputError", f"Failed to read request. Exceeded max size limit of {MAX_BATCH}")
-    return body
 
 
 def list_batches(org: Org, call: Call) -> Answer:

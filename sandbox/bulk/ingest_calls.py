@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 import uuid
-import zlib
 from email.parser import BytesParser
 from email.policy import HTTP
 from pathlib import Path
@@ -69,7 +68,7 @@ def _parts(call: Call, content_type: str) -> tuple[dict[str, Any], bytes]:
     if len(parts["content"].decode("utf-8", "replace")) > MAX_MULTIPART:
         text = f"The content of a multipart request may have at most {MAX_MULTIPART} characters"
         raise SalesforceError(400, "INVALIDJOB", text)
-    return dataclasses.replace(call, body=parts["job"]).json_object(), parts["content"]
+    return dataclasses.replace(call, body=parts["job"], headers={}).json_object(), parts["content"]
 
 
 def _new_job(org: Org, call: Call, given: dict[str, Any]) -> Job:
@@ -136,29 +135,24 @@ async def upload(org: Org, call: Call, request: Request) -> Answer:
 
 
 async def _save(request: Request, path: Path) -> int:
-    """Write the body to `path`, unpacked; its size in bytes. Nothing stays of one that broke off or is too big."""
+    """Write the body to `path`; its size in bytes. Nothing stays of an upload that broke off or is too big."""
     size = 0
     pending: list[bytes] = []
     pending_size = 0
-    unpack = zlib.decompressobj(wbits=47) if request.headers.get("content-encoding", "").lower() == "gzip" else None
     with path.open("wb") as file:
         try:
             async for chunk in request.stream():
-                # A little more than may be: no small body unfolds into a great one.
-                content = unpack.decompress(chunk, max(1, MAX_UPLOAD + 1 - size)) if unpack else chunk
-                size += len(content)
+                size += len(chunk)
                 if size > MAX_UPLOAD:
                     continue
-                pending.append(content)
-                pending_size += len(content)
+                pending.append(chunk)
+                pending_size += len(chunk)
                 if pending_size >= WRITE_SIZE:
                     await run_in_threadpool(file.writelines, pending)
                     pending, pending_size = [], 0
-        except (ClientDisconnect, zlib.error) as error:
+        except (ClientDisconnect, SalesforceError):
             path.unlink(missing_ok=True)
-            if isinstance(error, ClientDisconnect):
-                raise
-            raise SalesforceError(400, "CLIENTINPUTERROR", f"The content is not gzip: {error}") from None
+            raise
         file.writelines(pending)
     return size
 
