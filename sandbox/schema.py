@@ -323,10 +323,18 @@ class Schema:
 
     def __init__(self, files: Iterable[Path] = ()) -> None:
         self.objects: dict[str, ObjectType] = {}
+        self.person_accounts = False
         compact: dict[str, dict[str, Any]] = {}
         for path in [*sorted(SHIPPED_SCHEMA.glob("*.json")), *files]:
             for entry in _entries(path):
                 _merge(compact, entry, path)
+            if _switched_on(path, "personAccounts"):
+                self.person_accounts = True
+        if self.person_accounts:
+            from sandbox.rows.people import person_entries
+
+            for entry in person_entries(compact["contact"]):
+                _merge(compact, entry, Path("personAccounts"))
         used_prefixes = {entry["keyPrefix"] for entry in compact.values() if "keyPrefix" in entry}
         for entry in compact.values():
             if "keyPrefix" not in entry:
@@ -358,6 +366,15 @@ def _entries(path: Path) -> list[dict[str, Any]]:
             if not each.get("name"):
                 raise SchemaError(f"{path}: object {entry['name']}: every field needs a 'name'")
     return list(entries)
+
+
+def _switched_on(path: Path, key: str) -> bool:
+    """A switch for the whole org, beside the objects of a file."""
+    content = json.loads(path.read_text(encoding="utf-8"))
+    value = content.get(key, False) if isinstance(content, dict) and "objects" in content else False
+    if not isinstance(value, bool):
+        raise SchemaError(f"{path}: {key} is true or false")
+    return value
 
 
 def _merge(compact: dict[str, dict[str, Any]], entry: dict[str, Any], path: Path) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from sandbox.rows.checks import MASTER_TYPE
+from sandbox.rows.people import is_required_by_kind
 from sandbox.rows.record import refuse
 from sandbox.rows.rules import literal, name, row_error
 
@@ -74,7 +75,7 @@ def _required(write: Write) -> str | None:
     """SQL: the names of required fields that a new row lacks or a changed row clears."""
     parts = []
     for each in write.object.stored_fields:
-        if not each.required_on_insert:
+        if not each.required_on_insert or is_required_by_kind(write, each):
             continue
         column = write.column_of(each.name)
         lacking = f"b.v_{column} IS NULL AND (o.created OR b.g_{column})" if column else "o.created"

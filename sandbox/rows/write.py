@@ -14,7 +14,7 @@ import duckdb
 
 from sandbox.faults import Refusal
 from sandbox.login.permissions import Rights
-from sandbox.rows import checks, deletes, duplicates, refusals, rules
+from sandbox.rows import checks, deletes, duplicates, people, refusals, rules
 from sandbox.rows.assignment import assign_owners, running_rule
 from sandbox.rows.definitions import ObjectRules
 from sandbox.rows.policy import Policy
@@ -170,6 +170,7 @@ def apply_rows(store: Store, cursor: duckdb.DuckDBPyConnection, write: Write, so
         return
     refusals.refuse_fields(cursor, write)
     checks.refuse_record_types(cursor, write)
+    people.refuse_people(cursor, write)
     refusals.refuse_references(store, cursor, write)
     checks.refuse_parents(cursor, write)
     checks.run_triggers(cursor, write, "before")
@@ -186,6 +187,7 @@ def apply_rows(store: Store, cursor: duckdb.DuckDBPyConnection, write: Write, so
         _insert(cursor, write)
     if write.operation in UPDATES:
         _update(cursor, write)
+    people.keep_contacts(store, cursor, write)
 
 
 def _find_parents(cursor: duckdb.DuckDBPyConnection, write: Write, source: str) -> None:

@@ -246,3 +246,30 @@ def test_a_rule_that_cannot_be_is_refused(entry: dict[str, Any], tmp_path: Path)
     file.write_text(json.dumps({"name": "Contact", **entry}))
     with pytest.raises(SchemaError, match="Contact"):
         Policy(Schema([file]))
+
+
+def test_a_person_account_has_a_contact_and_takes_no_fields_of_the_other_kind(ruled: Client) -> None:
+    types = {row["DeveloperName"]: row["Id"] for row in ruled.query("SELECT Id, DeveloperName FROM RecordType")}
+    person = {"RecordTypeId": types["PersonAccount"], "FirstName": "Jane"}
+    made = ruled.create("Account", **person, LastName="Doe", PersonEmail="j@x.io", External_Id__pc="P1")
+    rows = [
+        {**person, "LastName": "Roe", "Name": "Company"},
+        {"Name": "Company", "LastName": "Roe", "PersonEmail": "r@x.io"},
+        person,
+        {"Site": "x"},
+    ]
+    text = "Account: bad field names on insert/update call: "
+    for channel, send in CHANNELS.items():
+        assert send(ruled, "insert", "Account", rows, "") == [
+            ("INVALID_FIELD_FOR_INSERT_UPDATE", text + "Name", ["Name"]),
+            ("INVALID_FIELD_FOR_INSERT_UPDATE", text + "LastName, PersonEmail", ["LastName", "PersonEmail"]),
+            ("REQUIRED_FIELD_MISSING", "Required fields are missing: [LastName]", ["LastName"]),
+            ("REQUIRED_FIELD_MISSING", "Required fields are missing: [Name]", ["Name"]),
+        ], channel
+    assert ruled.call("PATCH", f"/sobjects/Account/{made}", json={"LastName": "Poe"}).status_code == 204
+    account = ruled.query("SELECT Name, IsPersonAccount, PersonContactId FROM Account")[0]
+    (contact,) = ruled.query("SELECT Id, Name, Email, External_Id__c, AccountId, IsPersonAccount FROM Contact")
+    assert account == {"Name": "Jane Poe", "IsPersonAccount": True, "PersonContactId": contact["Id"]}
+    assert list(contact.values())[1:] == ["Jane Poe", "j@x.io", "P1", made, True]
+    assert ruled.call("DELETE", f"/sobjects/Account/{made}").status_code == 204
+    assert ruled.query("SELECT Id FROM Contact") == []
