@@ -42,6 +42,8 @@ def test_it_starts_within_two_seconds_says_where_and_ends_cleanly(tmp_path: Path
             "0",
             "--https-port",
             "0",
+            "--proxy-port",
+            "0",
             "--ready-file",
             ready,
             "--ca-file",
@@ -55,6 +57,8 @@ def test_it_starts_within_two_seconds_says_where_and_ends_cleanly(tmp_path: Path
         assert process.poll() is None
         assert time.monotonic() - started < 10
         time.sleep(0.01)
+    spent = sum(float(each) for each in Path(f"/proc/{process.pid}/stat").read_text().rpartition(")")[2].split()[11:13])
+    assert spent / os.sysconf("SC_CLK_TCK") < 2
     addresses = json.loads(ready.read_text())
     assert addresses["pid"] == process.pid
     assert addresses["ca_file"] == str(ca_file)
@@ -70,6 +74,7 @@ def test_it_starts_within_two_seconds_says_where_and_ends_cleanly(tmp_path: Path
     for text in (
         addresses["http_url"],
         addresses["https_url"],
+        addresses["proxy_url"],
         str(ca_file),
         "admin@sandbox.example",
         "00D5s0000000001EAA",
@@ -117,6 +122,29 @@ def test_a_taken_port_and_a_wrong_org_id_are_told_in_one_line(sandbox: SandboxPr
     assert "cannot listen on 127.0.0.1" in taken.stderr
     wrong = _run("--org-id", "001xx0000000001")
     assert (wrong.returncode, wrong.stderr.count("\n")) == (2, 1)
+
+
+@pytest.mark.parametrize(
+    ("flag", "content", "reason"),
+    [
+        ("users", "{", "not a readable JSON file"),
+        ("users", '{"people": []}', "a list of users is expected"),
+        ("users", '[{"username": "u@x.io"}]', "u@x.io: a new user needs a password"),
+        ("users", '[{"username": "u@x.io", "password": "p", "permissions": {"objects": {"X": {}}}}]', "no object 'X'"),
+        ("apps", '[{"client_id": "a", "flow": []}]', "unknown key 'flow'"),
+        ("apps", "1", "a list of apps is expected"),
+        ("app-certificate", "-----BEGIN CERTIFICATE-----", "neither an X.509 certificate nor a public key"),
+    ],
+)
+def test_a_file_of_users_or_apps_that_cannot_be_used_is_named_with_the_reason(
+    tmp_path: Path, flag: str, content: str, reason: str
+) -> None:
+    path = tmp_path / "wrong"
+    path.write_text(content)
+    ended = _run("--port", "0", f"--{flag}", str(path))
+    assert (ended.returncode, ended.stderr.count("\n")) == (2, 1)
+    assert f"--{flag}" in ended.stderr
+    assert reason in ended.stderr
 
 
 def test_a_schema_file_adds_objects_and_fields_beside_ours(tmp_path: Path) -> None:

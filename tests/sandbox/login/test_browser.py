@@ -44,12 +44,9 @@ def _decoded(part: str) -> bytes:
     return base64.urlsafe_b64decode(part + "==")
 
 
-def test_a_browser_logs_in_allows_and_brings_a_code_that_is_good_once(
-    sandbox: SandboxProcess, browser: Browser
-) -> None:
-    page = browser.authorize(
-        prompt="consent", state="s/1 &", code_challenge=challenge(), scope="api refresh_token openid", nonce="n1"
-    )
+def test_a_browser_logs_in_allows_and_brings_a_code_for_one_token(sandbox: SandboxProcess, browser: Browser) -> None:
+    scope = "api refresh_token openid"
+    page = browser.authorize(prompt="consent", state="s/1 &", code_challenge=challenge(), scope=scope, nonce="n1")
     assert (page.status_code, page.headers["X-Frame-Options"]) == (200, "DENY")
     policy = page.headers["Content-Security-Policy"]
     assert "default-src 'none'" in policy
@@ -62,7 +59,7 @@ def test_a_browser_logs_in_allows_and_brings_a_code_that_is_good_once(
     # The Salesforce CLI and jsforce send a challenge without a method, and need no secret then.
     form = {"grant_type": "authorization_code", "code": code, "redirect_uri": CALLBACK, "code_verifier": VERIFIER}
     answer = post_token(sandbox, client_id=sandbox.client_id, **form).json()
-    assert answer["scope"] == "api refresh_token openid"
+    assert answer["scope"] == scope
     assert {"access_token", "refresh_token", "signature", "id_token", "issued_at", "instance_url"} <= set(answer)
     again = post_token(sandbox, client_id=sandbox.client_id, **form)
     assert refusal(again) == (400, "invalid_grant", "invalid authorization code")
