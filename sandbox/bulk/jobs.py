@@ -155,7 +155,8 @@ def ingest_target(org: Org, call: Call, given: Any, operation: str) -> ObjectTyp
     FEATURENOTENABLED for a hard delete without the permission "Bulk API Hard Delete".
     """
     target = org.permissions.schema_of(call.user).object_named(str(given or ""))
-    if target is None or not target.facts.get("createable", True):
+    # What the user may not do to an object refuses its rows, one by one; what nobody may do refuses the job.
+    if target is None or not org.schema.objects[target.name.lower()].facts.get("createable", True):
         raise SalesforceError(400, "INVALIDENTITY", f"Entity '{given}' is not supported by the Bulk API.")
     if operation == "hardDelete" and not org.permissions.has(call.user, "BulkApiHardDelete"):
         text = "hardDelete operation requires special user profile permission, please contact your system administrator"
