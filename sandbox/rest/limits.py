@@ -48,13 +48,10 @@ def limits(org: Org, call: Call) -> Answer:
     """GET limits: maximum and remainder of each limit."""
     maximum = org.settings.daily_api_requests
     answer: dict[str, Any] = {"DailyApiRequests": {"Max": maximum, "Remaining": max(0, maximum - org.api_requests)}}
-    used = {"DailyBulkApiBatches": 0, "DailyBulkV2QueryJobs": 0}
-    for job in list(org.jobs.values()):
-        if job.document["jobType"] == "V2Query":
-            used["DailyBulkV2QueryJobs"] += 1
-        else:
-            used["DailyBulkApiBatches"] += -(-job.document["numberRecordsProcessed"] // 10_000)
-    for each, most in MAXIMA.items():
+    spent, limits_of_bulk = org.bulk.used(), org.bulk.limits
+    used = {"DailyBulkApiBatches": spent.batches, "DailyBulkV2QueryJobs": spent.query_jobs}
+    bulk = {"DailyBulkApiBatches": limits_of_bulk.batches, "DailyBulkV2QueryJobs": limits_of_bulk.query_jobs}
+    for each, most in {**MAXIMA, **bulk}.items():
         answer[each] = {"Max": most, "Remaining": max(0, most - used.get(each, 0))}
     return Answer(200, dict(sorted(answer.items())))
 
