@@ -67,7 +67,7 @@ class Org:
         self.log: deque[dict[str, Any]] = deque(maxlen=REQUEST_LOG)
         self.call_counts: Counter[str] = Counter()
         self.api_requests = 0
-        self.cursors: dict[str, dict[str, Any]] = {}
+        self.cursors: dict[str, Any] = {}
         self.jobs: dict[str, Any] = {}
         self.jobs_lock = threading.RLock()
         self.bulk = BulkState(self.clock, settings.bulk_delay)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from sandbox.rest import collections, composite, describe, limits, queries, records, tree
+from sandbox.rest import changed, collections, composite, describe, limits, queries, recent, records, tree
 from sandbox.route import DATA, Route, open_route
 
 ROUTES = [
@@ -12,12 +12,16 @@ ROUTES = [
     Route("GET", f"{DATA}/limits/recordCount", limits.record_count),
     Route("GET", f"{DATA}/query", queries.query),
     Route("GET", f"{DATA}/queryAll", queries.query_all),
+    Route("GET", f"{DATA}/tooling/query", queries.tooling_query),
     Route("GET", f"{DATA}/query/{{locator}}", queries.query_more),
     Route("GET", f"{DATA}/queryAll/{{locator}}", queries.query_more),
+    Route("GET", f"{DATA}/recent", recent.recent),
     Route("GET", f"{DATA}/sobjects", describe.global_describe),
     Route("GET", f"{DATA}/sobjects/{{object}}", describe.basic),
     Route("POST", f"{DATA}/sobjects/{{object}}", records.create),
     Route("GET", f"{DATA}/sobjects/{{object}}/describe", describe.describe),
+    Route("GET", f"{DATA}/sobjects/{{object}}/updated", changed.updated),
+    Route("GET", f"{DATA}/sobjects/{{object}}/deleted", changed.deleted),
     Route("GET", f"{DATA}/sobjects/{{object}}/{{id}}", records.retrieve),
     Route("PATCH", f"{DATA}/sobjects/{{object}}/{{id}}", records.update),
     Route("DELETE", f"{DATA}/sobjects/{{object}}/{{id}}", records.delete),

@@ -1,369 +1,287 @@
-"""SOQL to SQL: a grammar, and a compiler that knows the object's fields (SOQL and SOSL reference).
+"""SOQL to SQL: from the text of a query to the statement that reads its rows (SOQL and SOSL Reference).
 
-Understood: field lists, COUNT(), COUNT(field), WHERE with AND, OR, NOT and parentheses, the comparison operators, LIKE,
-IN, NOT IN, null, strings with escapes, numbers, booleans, dates, datetimes, TODAY, YESTERDAY and TOMORROW, ORDER BY,
-LIMIT, OFFSET, FOR VIEW, FOR REFERENCE, FOR UPDATE and ALL ROWS. Anything else is refused as MALFORMED_QUERY.
+The whole language is understood but for what a new org in one currency and without geolocations has no use for:
+`convertCurrency`, DISTANCE, data categories. What is outside is refused as Salesforce refuses it.
 """
 
 from __future__ import annotations
 
 import datetime
-import re
-from dataclasses import dataclass
-from functools import cache
-from typing import Any
+from collections.abc import Callable
 
-from lark import Lark, Token, Tree
-from lark.exceptions import UnexpectedCharacters, UnexpectedEOF, UnexpectedInput, UnexpectedToken
+from lark import Token
 
-from sandbox.rows.rules import literal, name
+from sandbox.rows.rules import literal
 from sandbox.schema import Field, ObjectType, Schema
-from sandbox.store import id18
+from sandbox.soql import functions
+from sandbox.soql.conditions import TOO_COMPLICATED, Conditions, place
+from sandbox.soql.grammar import parse_query
+from sandbox.soql.groups import compile_groups
+from sandbox.soql.ordering import ordering
+from sandbox.soql.query import ByType, Children, Column, Leaf, Node, Parent, Query
+from sandbox.soql.scope import ADVICE, Context, Expression, Join, Reference, Scope
+from sandbox.soql.tree import FunctionCall, Item, Operand, Select, TypeOf
 from sandbox.wire import SalesforceError
 
-GRAMMAR = r"""
-start: "SELECT"i selection "FROM"i NAME [alias] [where] [order] [limit] [offset] [purpose] [all_rows]
-selection: count_all | item ("," item)*
-count_all: "COUNT"i "(" ")"
-?item: NAME -> column | "COUNT"i "(" NAME ")" [NAME] -> count_column
-alias: NAME
-where: "WHERE"i condition
-condition: unit | unit ("AND"i unit)+ -> all_of | unit ("OR"i unit)+ -> any_of
-?unit: comparison | "(" condition ")" | "NOT"i unit -> negated
-comparison: NAME OPERATOR value -> compare
-    | NAME "LIKE"i STRING -> like
-    | NAME "IN"i "(" value ("," value)* ")" -> among
-    | NAME "NOT"i "IN"i "(" value ("," value)* ")" -> not_among
-?value: STRING | DATETIME | DATE | NUMBER | NULL | BOOLEAN | DAY
-order: "ORDER"i "BY"i ordering ("," ordering)*
-ordering: NAME [DIRECTION] [NULLS]
-limit: "LIMIT"i NUMBER
-offset: "OFFSET"i NUMBER
-purpose: "FOR"i ("VIEW"i | "REFERENCE"i | "UPDATE"i)
-all_rows: "ALL"i "ROWS"i
-
-OPERATOR: "=" | "!=" | "<>" | "<=" | ">=" | "<" | ">"
-STRING: /'(\\.|[^'\\])*'/s
-DATETIME.4: /\d{4}-\d\d-\d\dT\d\d:\d\d(:\d\d(\.\d+)?)?(Z|[+-]\d\d:?\d\d)/
-DATE.3: /\d{4}-\d\d-\d\d/
-NUMBER: /[+-]?(\d+(\.\d*)?|\.\d+)([eE][+-]?\d+)?/
-NULL.5: /null\b/i
-BOOLEAN.5: /(true|false)\b/i
-DAY.5: /(TODAY|YESTERDAY|TOMORROW)\b/i
-DIRECTION.5: /(ASC|DESC)\b/i
-NULLS.5: /NULLS\s+(FIRST|LAST)\b/i
-NAME: /(?!(GROUP\s+BY|HAVING|USING\s+SCOPE|WITH)\b)[A-Za-z_][A-Za-z0-9_.]*/i
-%ignore /\s+/
-"""
-
-_ESCAPES = {"n": "\n", "r": "\r", "t": "\t", "b": "\b", "f": "\f"}
-ADVICE = (
-    "If you are attempting to use a custom {what}, be sure to append the '__c' after the {where} name. Please reference"
-    " your WSDL or the describe call for the appropriate names."
-)
+MAX_OFFSET = 2000
+MAX_LIMIT = 2**31 - 1
+MAX_CHILD_QUERIES = 20
+MAX_CHILD_LEVELS = 5
+MAX_FIELDS_LIMIT = 200
+MODES = frozenset({"SECURITY_ENFORCED", "USER_MODE", "SYSTEM_MODE"})
+SCOPES = frozenset({"EVERYTHING", "MINE"})
 
 
-@dataclass(frozen=True)
-class Query:
-    """A compiled query. `sql` selects the fields in order, from the object's view; `count_sql` counts the matches."""
+def compile_query(
+    schema: Schema,
+    text: str,
+    now: datetime.datetime,
+    *,
+    deleted_too: bool = False,
+    user_id: str | None = None,
+    may_read: Callable[[str, str], bool] | None = None,
+) -> Query:
+    """Compile SOQL.
 
-    object: ObjectType
-    fields: list[Field]
-    filter_sql: str
-    order_sql: str
-    limit: int | None
-    offset: int | None
-    counts_all: bool = False
-    count_column: Field | None = None
-    count_label: str = "expr0"
-
-    def sql(self, columns: str | None = None) -> str:
-        """The SELECT statement; `columns` replaces its list of plain columns."""
-        chosen = columns or ", ".join(name(each.name) for each in self.fields)
-        text = f"SELECT {chosen} FROM {name('v_' + self.object.name)} WHERE {self.filter_sql}{self.order_sql}"
-        if self.limit is not None:
-            text += f" LIMIT {self.limit}"
-        if self.offset is not None:
-            text += f" OFFSET {self.offset}"
-        return text
-
-
-@cache
-def _parser() -> Lark:
-    return Lark(GRAMMAR, parser="lalr", propagate_positions=True, maybe_placeholders=True)
-
-
-def compile_query(schema: Schema, text: str, now: datetime.datetime, *, deleted_too: bool = False) -> Query:
-    """Compile SOQL. `now` is the org's time in UTC, for TODAY and its like.
-
-    Raises SalesforceError (400): MALFORMED_QUERY, INVALID_TYPE for an unknown object, INVALID_FIELD for an unknown
-    field or a value of the wrong type.
+    `now` is the org's time in UTC, for TODAY and its like; `user_id` is whose records USING SCOPE mine selects;
+    a field of which `may_read(object, field)` is false is answered as one that is not there. Raises SalesforceError
+    (400): MALFORMED_QUERY, INVALID_TYPE for an unknown object, INVALID_FIELD for an unknown field or a value of the
+    wrong type, QUERY_TOO_COMPLICATED.
     """
+    context = Context(schema, text, now.date(), deleted_too, user_id, may_read)
     try:
-        tree = _parser().parse(text)
-    except UnexpectedInput as error:
-        raise _malformed(error, text) from None
-    return _Compiler(schema, text, now, deleted_too).compile(tree)
-
-
-def _malformed(error: UnexpectedInput, text: str) -> SalesforceError:
-    if isinstance(error, UnexpectedEOF) or (isinstance(error, UnexpectedToken) and error.token.type == "$END"):
-        return SalesforceError(400, "MALFORMED_QUERY", "unexpected token: '<EOF>'")
-    if isinstance(error, UnexpectedToken):
-        return SalesforceError(400, "MALFORMED_QUERY", f"unexpected token: '{error.token}'")
-    if isinstance(error, UnexpectedCharacters) and (word := re.match(r"\w+", text[error.pos_in_stream or 0 :])):
-        return SalesforceError(400, "MALFORMED_QUERY", f"unexpected token: '{word[0]}'")
-    if isinstance(error, UnexpectedCharacters):
-        place = f"line {error.line}:{error.column}"
-        message = f"{place} no viable alternative at character '{error.char}'"
-        return SalesforceError(400, "MALFORMED_QUERY", message)
-    return SalesforceError(400, "MALFORMED_QUERY", "unexpected token")
+        select = parse_query(text)
+        target = context.object(select.sources[0].name)
+        return _Compiler(context, select, target).compile()
+    except RecursionError:
+        raise SalesforceError(400, "QUERY_TOO_COMPLICATED", TOO_COMPLICATED) from None
 
 
 class _Compiler:
-    def __init__(self, schema: Schema, text: str, now: datetime.datetime, deleted_too: bool) -> None:
-        self.schema = schema
-        self.text = text
-        self.today = now.date()
-        self.deleted_too = deleted_too
-        self.alias: str | None = None
+    """One SELECT: the query itself, or one below it (`level`)."""
 
-    def compile(self, tree: Tree[Token]) -> Query:
-        selection, object_token, alias, where, order, limit, offset, _, all_rows = tree.children
-        self.object = self._object(_token(object_token))
-        self.alias = str(alias.children[0]).lower() if isinstance(alias, Tree) else None
-        conditions = [] if self.deleted_too or all_rows is not None else ["NOT IsDeleted"]
-        if isinstance(where, Tree):
-            conditions.append(self._condition(where.children[0]))
-        first = _tree(selection).children[0]
-        counts_all = isinstance(first, Tree) and first.data == "count_all"
-        counted, label = self._counted(_tree(selection))
+    def __init__(self, context: Context, select: Select, target: ObjectType, level: int = 0) -> None:
+        if select.all_rows and not context.deleted_too:
+            context = Context(context.schema, context.text, context.today, True, context.user_id, context.may_read)
+        self.context = context
+        self.select = select
+        self.level = level
+        self.scope = Scope(context, target)
+        self.scope.name_sources(select.sources)
+        self.columns: list[Column] = []
+        self.nodes: dict[str, Node] = {}
+        self.expressions: list[str] = ['t."Id"']
+
+    def compile(self) -> Query:
+        select = self.select
+        self._check_mode()
+        filters = self._filters()
+        if select.group or any(isinstance(each, Item) and functions.is_aggregate(each.value) for each in select.items):
+            return self._grouped(filters)
+        self._select_all()
+        order = self._order()
         return Query(
-            self.object,
-            [] if counts_all or counted else self._columns(_tree(selection)),
-            " AND ".join(f"({each})" for each in conditions) or "true",
-            self._ordering(order),
-            _number(limit),
-            self._offset(offset),
-            counts_all,
-            counted,
-            label,
+            self.scope.target,
+            "records",
+            self.columns,
+            self.nodes,
+            self.expressions,
+            self.scope.from_sql(),
+            filters,
+            order,
+            limit=self._limit(),
+            offset=self._offset(),
         )
 
-    def _object(self, token: Token) -> ObjectType:
-        found = self.schema.object_named(str(token))
-        if found is None:
-            advice = ADVICE.format(what="object", where="entity")
-            raise self._error(token, "INVALID_TYPE", f"sObject type '{token}' is not supported. {advice}")
+    def _check_mode(self) -> None:
+        mode = self.select.mode
+        if mode is not None and mode.upper() not in MODES:
+            raise SalesforceError(400, "MALFORMED_QUERY", f"unexpected token: '{mode}'")
+
+    def _filters(self) -> str:
+        conditions = [self.scope.live(), self._scope_filter()]
+        if self.select.where is not None:
+            where = Conditions(self.context, self.scope, self._plain)
+            conditions.append(where.sql(self.select.where))
+        return " AND ".join(each for each in conditions if each != "true") or "true"
+
+    def _plain(self, operand: Operand) -> Expression:
+        return functions.plain(self.scope, operand)
+
+    def _scope_filter(self) -> str:
+        """USING SCOPE: everything, or the records of who asks."""
+        given = self.select.scope
+        if given is None or given.upper() == "EVERYTHING":
+            return "true"
+        if given.upper() not in SCOPES or not self.scope.target.has_owner or self.context.user_id is None:
+            message = f"The scope '{given}' is not supported for the object {self.scope.target.name}"
+            raise self.context.error(given, "INVALID_QUERY_SCOPE", message)
+        return f"t.OwnerId = {literal(self.context.user_id)}"
+
+    def _grouped(self, filters: str) -> Query:
+        if self.level:
+            message = "Aggregate expressions are not allowed in a nested query"
+            raise self.context.error(self.select.sources[0].name, "MALFORMED_QUERY", message)
+        return compile_groups(self.scope, self.select, filters, self._limit(), self._offset())
+
+    # The field list
+
+    def _select_all(self) -> None:
+        children = 0
+        for each in self.select.items:
+            if isinstance(each, Select):
+                children += 1
+                if children > MAX_CHILD_QUERIES:
+                    message = f"A query may have at most {MAX_CHILD_QUERIES} child relationship sub-queries"
+                    raise self.context.error(each.sources[0].name, "MALFORMED_QUERY", message)
+                self._select_children(each)
+            elif isinstance(each, TypeOf):
+                self._select_by_type(each)
+            elif isinstance(each.value, FunctionCall) and functions.function_name(each.value) == "FIELDS":
+                self._select_fields(each.value)
+            else:
+                self._select_one(each)
+
+    def _select_one(self, item: Item) -> None:
+        if item.alias is not None and isinstance(item.value, Token):
+            message = "only aggregate expressions use field aliasing"
+            raise self.context.error(item.alias, "MALFORMED_QUERY", message)
+        if isinstance(item.value, FunctionCall) and functions.function_name(item.value) in functions.DATE_FUNCTIONS:
+            message = f"Field must be grouped or aggregated: {item.value}"
+            raise self.context.error(item.value.name, "MALFORMED_QUERY", message)
+        one = self._plain(item.value)
+        assert isinstance(one, Reference) and one.field is not None
+        if item.alias is not None:
+            self._add(self.nodes, place(item.value), str(item.alias), Column(str(item.alias), one))
+        else:
+            self._add_path(place(item.value), one)
+
+    def _add_path(self, token: Token, one: Reference) -> None:
+        assert one.field is not None
+        nodes = self.nodes
+        for depth in range(1, len(one.path) + 1):
+            path = one.path[:depth]
+            above = self.scope.joins[tuple(each.lower() for each in path)]
+            nodes = self._parent(nodes, token, path[-1], above).nodes
+        self._add(nodes, token, one.field.name, Column(one.label, one))
+
+    def _parent(self, nodes: dict[str, Node], token: Token, key: str, join: Join) -> Parent:
+        found = nodes.setdefault(key, Parent(join.target.name, self._index(f'{join.alias}."Id"')))
+        if not isinstance(found, Parent):
+            raise self.context.error(token, "INVALID_FIELD", f"duplicate field selected: {key}")
         return found
 
-    def _field(self, token: Token) -> Field:
-        path = str(token)
-        head, _, rest = path.partition(".")
-        if rest and head.lower() in (self.alias, self.object.name.lower()):
-            path = rest
-        if "." in path:
-            relation = path.split(".")[0]
-            raise self._error(token, "INVALID_FIELD", f"Didn't understand relationship '{relation}' in field path.")
-        found = self.object.field_named(path)
-        if found is None:
-            advice = ADVICE.format(what="field", where="custom field")
-            raise self._error(
-                token, "INVALID_FIELD", f"No such column '{path}' on entity '{self.object.name}'. {advice}"
-            )
-        return found
+    def _add(self, nodes: dict[str, Node], token: Token, key: str, column: Column) -> None:
+        if key in nodes:
+            raise self.context.error(token, "INVALID_FIELD", f"duplicate field selected: {column.label}")
+        self.columns.append(column)
+        nodes[key] = Leaf(self._index(column.expression.sql), column)
 
-    def _columns(self, selection: Tree[Token]) -> list[Field]:
-        fields = []
-        for item in selection.children:
-            token = _token(_tree(item).children[0])
-            found = self._field(token)
-            if found in fields:
-                raise self._error(token, "INVALID_FIELD", f"duplicate field selected: {found.name}")
-            fields.append(found)
-        return fields
+    def _index(self, sql: str) -> int:
+        if sql not in self.expressions:
+            self.expressions.append(sql)
+        return self.expressions.index(sql)
 
-    def _counted(self, selection: Tree[Token]) -> tuple[Field | None, str]:
-        items = [_tree(item) for item in selection.children]
-        if not any(item.data == "count_column" for item in items):
-            return None, "expr0"
-        if len(items) > 1:
-            raise SalesforceError(400, "MALFORMED_QUERY", "Grouped field should not be aggregated: COUNT")
-        label = items[0].children[1]
-        return self._field(_token(items[0].children[0])), str(label) if label else "expr0"
+    def _select_fields(self, call: FunctionCall) -> None:
+        """FIELDS(ALL), FIELDS(STANDARD) or FIELDS(CUSTOM)."""
+        group = str(call.arguments[0]).upper() if len(call.arguments) == 1 else ""
+        if group not in ("ALL", "STANDARD", "CUSTOM"):
+            raise self.context.error(call.name, "MALFORMED_QUERY", f"unexpected token: '{call}'")
+        limit = self._limit()
+        if group != "STANDARD" and (limit is None or limit > MAX_FIELDS_LIMIT):
+            message = f"The SOQL FIELDS function must have a LIMIT of at most {MAX_FIELDS_LIMIT}"
+            raise self.context.error(call.name, "MALFORMED_QUERY", message)
+        for one in self.context.visible_fields(self.scope.target):
+            if group == "ALL" or one.flag("custom") == (group == "CUSTOM"):
+                self._add_path(call.name, self.scope.reference_on("t", self.scope.target, (), one))
 
-    def _ordering(self, order: Any) -> str:
-        if not isinstance(order, Tree):
-            return ""
+    def _select_by_type(self, node: TypeOf) -> None:
+        """TYPEOF What WHEN Account THEN … ELSE … END."""
+        *above, relationship = str(node.path).split(".")
+        owner, alias = self.scope.target, "t"
+        path: tuple[str, ...] = ()
+        if above:
+            join = self.scope.join(node.path, above)
+            owner, alias, path = join.target, join.alias, join.path
+        lookup = self.scope.lookup(node.path, owner, relationship)
+        key = str(lookup.document["relationshipName"])
+        if len(lookup.reference_to) < 2 or path:
+            message = f"TYPEOF needs a polymorphic relationship of the object itself; '{node.path}' is none"
+            raise self.context.error(node.path, "INVALID_FIELD", message)
+        if key in self.nodes:
+            raise self.context.error(node.path, "INVALID_FIELD", f"duplicate field selected: {key}")
+        made = ByType(self._index(f'{alias}."{lookup.name}"'), {}, None)
+        for branch in node.branches:
+            target = self.context.object(branch.object)
+            if target.name not in lookup.reference_to or target.key_prefix in made.branches:
+                message = f"{target.name} is not an object that '{node.path}' can still be"
+                raise self.context.error(branch.object, "INVALID_FIELD", message)
+            join = self.scope.join_type(branch.object, alias, (*path, key), lookup, target)
+            made.branches[target.key_prefix] = self._branch(join, branch.fields)
+        if node.otherwise:
+            made.otherwise = self._branch(self.scope.join(node.path, [relationship]), node.otherwise)
+        self.nodes[key] = made
+
+    def _branch(self, join: Join, fields: list[Token]) -> Parent:
+        made = Parent(join.target.name, self._index(f'{join.alias}."Id"'))
+        for token in fields:
+            one = self.context.field_of(join.target, token, str(token))
+            reference = self.scope.reference_on(join.alias, join.target, join.path, one)
+            self._add(made.nodes, token, one.name, Column(reference.label, reference))
+        return made
+
+    def _select_children(self, select: Select) -> None:
+        """(SELECT … FROM Contacts): the records that point here, by the name of their relationship."""
+        token = select.sources[0].name
+        if self.level + 1 >= MAX_CHILD_LEVELS:
+            message = f"SOQL statements cannot query more than {MAX_CHILD_LEVELS} levels of child relationships."
+            raise self.context.error(token, "MALFORMED_QUERY", message)
+        child, lookup = self._child(token)
+        assert lookup.child_relationship is not None
+        if lookup.child_relationship in self.nodes:
+            message = f"duplicate field selected: {lookup.child_relationship}"
+            raise self.context.error(token, "INVALID_FIELD", message)
+        query = _Compiler(self.context, select, child, self.level + 1).compile()
+        self.nodes[lookup.child_relationship] = Children(lookup, query)
+
+    def _child(self, token: Token) -> tuple[ObjectType, Field]:
+        wanted = token.lower().removeprefix(f"{self.scope.target.name}.".lower())
+        wanted = wanted.partition(".")[2] if self.scope.aliases.get(wanted.partition(".")[0]) == [] else wanted
+        for child in self.context.schema.objects.values():
+            for one in child.fields.values():
+                named = one.child_relationship is not None and one.child_relationship.lower() == wanted
+                if named and self.scope.target.name in one.reference_to and self.context.shows(child, one):
+                    return child, one
+        advice = ADVICE.format(what="relationship", where="custom relationship", suffix="__r")
+        message = f"Didn't understand relationship '{token}' in FROM part of query call. {advice}"
+        raise self.context.error(token, "INVALID_TYPE", message)
+
+    # Order and page
+
+    def _order(self) -> str:
         parts = []
-        for each in order.children:
-            token, direction, nulls = _tree(each).children
-            found = self._field(_token(token))
-            if not found.flag("sortable"):
-                raise self._error(
-                    _token(token), "MALFORMED_QUERY", f"field '{found.name}' can not be sorted in a query call"
-                )
-            column = f"lower({name(found.name)})" if found.folds_case else name(found.name)
-            last = nulls is not None and str(nulls).upper().endswith("LAST")
+        for each in self.select.order:
+            one = self._plain(each.value)
             parts.append(
-                f"{column} {str(direction).upper() if direction else 'ASC'} NULLS {'LAST' if last else 'FIRST'}"
+                ordering(self.context, place(each.value), one, descending=each.descending, nulls_last=each.nulls_last)
             )
-        return f" ORDER BY {', '.join(parts)}, Id"
+        if not parts:
+            return " ORDER BY t.Id" if self.scope.joins else ""
+        return f" ORDER BY {', '.join(parts)}, t.Id"
 
-    def _offset(self, offset: Any) -> int | None:
-        number = _number(offset)
-        if number is not None and number > 2000:
-            raise SalesforceError(400, "NUMBER_OUTSIDE_VALID_RANGE", "Maximum SOQL offset allowed is 2000")
+    def _limit(self) -> int | None:
+        return _number(self.select.limit)
+
+    def _offset(self) -> int | None:
+        number = _number(self.select.offset)
+        if number is not None and number > MAX_OFFSET:
+            raise SalesforceError(400, "NUMBER_OUTSIDE_VALID_RANGE", f"Maximum SOQL offset allowed is {MAX_OFFSET}")
         return number
 
-    def _condition(self, node: Any) -> str:
-        tree = _tree(node)
-        if tree.data in ("all_of", "any_of"):
-            word = " AND " if tree.data == "all_of" else " OR "
-            return "(" + word.join(self._condition(child) for child in tree.children) + ")"
-        if tree.data == "condition":
-            return self._condition(tree.children[0])
-        if tree.data == "negated":
-            # A comparison with null is false in SOQL, not unknown: so its negation holds.
-            return f"NOT coalesce({self._condition(tree.children[0])}, false)"
-        token = _token(tree.children[0])
-        found = self._field(token)
-        if not found.flag("filterable"):
-            raise self._error(token, "INVALID_FIELD", f"field '{found.name}' can not be filtered in a query call")
-        if tree.data == "compare":
-            return self._comparison(token, found, str(tree.children[1]), _token(tree.children[2]))
-        if tree.data == "like":
-            return self._like(token, found, _token(tree.children[1]))
-        return self._membership(token, found, [_token(child) for child in tree.children[1:]], tree.data == "not_among")
 
-    def _comparison(self, token: Token, found: Field, operator: str, value: Token) -> str:
-        column = name(found.name)
-        operator = "!=" if operator == "<>" else operator
-        empty = value.type == "STRING" and _string(value) == "" and found.type != "boolean"
-        if value.type == "NULL" or (empty and (found.is_text or found.is_id)):
-            if operator not in ("=", "!="):
-                raise self._error(token, "INVALID_QUERY_FILTER_OPERATOR", "invalid operator on null")
-            return f"{column} IS {'NOT ' if operator == '!=' else ''}NULL"
-        if found.type == "datetime" and value.type == "DAY":
-            return _day_comparison(column, operator, self._day(value))
-        given = self._value(token, found, value)
-        column = f"lower({column})" if found.folds_case else column
-        given = f"lower({given})" if found.folds_case else given
-        return f"{column} {'IS DISTINCT FROM' if operator == '!=' else operator} {given}"
-
-    def _like(self, token: Token, found: Field, value: Token) -> str:
-        if not found.is_text:
-            raise self._error(token, "INVALID_QUERY_FILTER_OPERATOR", f"invalid operator on {found.type} field")
-        pattern = literal(_like_pattern(str(value)))
-        word = "LIKE" if found.flag("caseSensitive") else "ILIKE"
-        return f"{name(found.name)} {word} {pattern} ESCAPE '\\'"
-
-    def _membership(self, token: Token, found: Field, values: list[Token], excluded: bool) -> str:
-        column = f"lower({name(found.name)})" if found.folds_case else name(found.name)
-        listed = [self._value(token, found, each) for each in values if each.type != "NULL"]
-        if found.folds_case:
-            listed = [f"lower({each})" for each in listed]
-        has_null = len(listed) < len(values)
-        inside = f"{column} IN ({', '.join(listed)})" if listed else "false"
-        if has_null:
-            inside = f"({inside} OR {column} IS NULL)"
-        return f"NOT coalesce({inside}, false)" if excluded else inside
-
-    def _value(self, token: Token, found: Field, value: Token) -> str:
-        """The SQL literal of a value, once it is of the field's type."""
-        if found.is_id and value.type == "STRING":
-            return self._id(token, _string(value))
-        if found.is_text and value.type == "STRING":
-            return literal(_string(value))
-        if found.is_number and value.type == "NUMBER":
-            return f"CAST({literal(str(value))} AS DECIMAL(38,{max(found.scale, 6)}))"
-        if found.type == "boolean" and value.type == "BOOLEAN":
-            return str(value).lower()
-        if found.type == "date" and value.type in ("DATE", "DAY"):
-            day = self._day(value) if value.type == "DAY" else self._date(token, str(value))
-            return f"DATE '{day.isoformat()}'"
-        if found.type == "datetime" and value.type == "DATETIME":
-            return f"TIMESTAMP '{self._moment(token, str(value))}'"
-        quoted = value.type == "STRING"
-        kind = "double" if found.is_number else "string" if found.is_text or found.is_id else str(found.type)
-        kind = "dateTime" if kind == "datetime" else kind
-        text = f"value of filter criterion for field '{found.name}' must be of type {kind}"
-        if kind == "string":
-            text += " and should be enclosed in quotes"
-        elif quoted:
-            text += " and should not be enclosed in quotes"
-        raise self._error(token, "INVALID_FIELD", text)
-
-    def _id(self, token: Token, text: str) -> str:
-        if not re.fullmatch(r"[0-9A-Za-z]{15}([0-9A-Za-z]{3})?", text):
-            raise self._error(token, "INVALID_QUERY_FILTER_OPERATOR", f"invalid ID field: {text}")
-        return literal(id18(text[:15]))
-
-    def _day(self, token: Token) -> datetime.date:
-        shift = {"TODAY": 0, "YESTERDAY": -1, "TOMORROW": 1}[str(token).upper()]
-        return self.today + datetime.timedelta(days=shift)
-
-    def _date(self, token: Token, text: str) -> datetime.date:
-        try:
-            return datetime.date.fromisoformat(text)
-        except ValueError:
-            raise self._error(token, "MALFORMED_QUERY", f"Invalid date: {text}") from None
-
-    def _moment(self, token: Token, text: str) -> str:
-        try:
-            moment = datetime.datetime.fromisoformat(text)
-        except ValueError:
-            raise self._error(token, "MALFORMED_QUERY", f"Invalid dateTime: {text}") from None
-        return moment.astimezone(datetime.UTC).replace(tzinfo=None).isoformat(sep=" ")
-
-    def _error(self, token: Token, code: str, message: str) -> SalesforceError:
-        """An error with its place in the query, laid out as Salesforce does: line, caret, row and column."""
-        line, column = token.line or 1, token.column or 1
-        shown = self.text.splitlines()[line - 1] if self.text else ""
-        layout = f"\n{shown}\n{' ' * (column - 1)}^\nERROR at Row:{line}:Column:{column}\n{message}"
-        return SalesforceError(400, code, layout)
-
-
-def _tree(node: Any) -> Tree[Token]:
-    assert isinstance(node, Tree)
-    return node
-
-
-def _token(node: Any) -> Token:
-    assert isinstance(node, Token)
-    return node
-
-
-def _number(node: Any) -> int | None:
-    if not isinstance(node, Tree):
+def _number(token: Token | None) -> int | None:
+    if token is None:
         return None
-    text = str(node.children[0])
-    if not text.isdigit():
-        raise SalesforceError(400, "MALFORMED_QUERY", f"unexpected token: '{text}'")
-    return int(text)
-
-
-def _string(token: Token) -> str:
-    """The text of a quoted string, with its escapes resolved."""
-    return re.sub(r"\\(.)", lambda m: _ESCAPES.get(m[1], m[1]), str(token)[1:-1], flags=re.DOTALL)
-
-
-def _like_pattern(quoted: str) -> str:
-    """A LIKE pattern with backslash as its escape character: escaped % and _ stay escaped."""
-    kept = {"%": "\\%", "_": "\\_", "\\": "\\\\"}
-    return re.sub(r"\\(.)", lambda m: kept.get(m[1]) or _ESCAPES.get(m[1], m[1]), quoted[1:-1], flags=re.DOTALL)
-
-
-def _day_comparison(column: str, operator: str, day: datetime.date) -> str:
-    """A datetime against a whole day."""
-    start = f"TIMESTAMP '{day.isoformat()} 00:00:00'"
-    end = f"TIMESTAMP '{(day + datetime.timedelta(days=1)).isoformat()} 00:00:00'"
-    inside = f"({column} >= {start} AND {column} < {end})"
-    return {
-        "=": inside,
-        "!=": f"NOT coalesce({inside}, false)",
-        "<": f"{column} < {start}",
-        "<=": f"{column} < {end}",
-        ">": f"{column} >= {end}",
-        ">=": f"{column} >= {start}",
-    }[operator]
+    if not (token.isascii() and token.isdigit()):
+        raise SalesforceError(400, "MALFORMED_QUERY", f"unexpected token: '{token}'")
+    return min(int(token), MAX_LIMIT) if len(token) < 20 else MAX_LIMIT
