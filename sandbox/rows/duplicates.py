@@ -69,7 +69,9 @@ def run_duplicate_rules(cursor: duckdb.DuckDBPyConnection, write: Write) -> None
         passing = ("allow", "alert") if write.options.allow_save else ("allow",)
         kinds = ((IS_NEW, rule.on_insert), (f"NOT {IS_NEW}", rule.on_update))
         stopping = [kind for kind, action in kinds if action not in passing]
-        _find_matches(cursor, write, rule, " OR ".join(stopping) or "false")
+        if not stopping:
+            continue
+        _find_matches(cursor, write, rule, " OR ".join(stopping))
         text = f"DUPLICATES_DETECTED:{rule.message}:--"
         refuse(cursor, f"SELECT n, {literal(text)} AS error FROM matched WHERE rule = {literal(rule.name)}")
 

@@ -22,7 +22,7 @@ from sandbox.rows.record import changed_value, new_value
 from sandbox.rows.relations import Columns, Parent
 from sandbox.rows.rules import literal, name, row_error
 from sandbox.schema import Field, ObjectType
-from sandbox.store import Store
+from sandbox.store import Store, make_id
 
 if TYPE_CHECKING:
     from sandbox.login.users import User
@@ -33,8 +33,9 @@ JSON_NULL = "\x01null"
 BULK_NULL = "#N/A"
 
 INSERTS = frozenset({"insert", "upsert"})
-UPDATES = frozenset({"update", "upsert"})
 DELETES = frozenset({"delete", "hardDelete"})
+# Up to so many rows ids are written down one by one.
+FEW = 200
 
 
 @dataclass(frozen=True)
@@ -178,14 +179,16 @@ def apply_rows(store: Store, cursor: duckdb.DuckDBPyConnection, write: Write, so
     checks.refuse_statuses(cursor, write)
     duplicates.run_duplicate_rules(cursor, write)
     checks.refuse_beyond_storage(store, cursor, write)
-    _give_ids(store, cursor, write)
+    fresh, known = _count(cursor)
+    if fresh:
+        _give_ids(store, cursor, write, fresh)
     duplicates.refuse_taken(cursor, write)
     checks.take_locks(cursor, write)
     checks.run_triggers(cursor, write, "after")
     assign_owners(cursor, write)
-    if write.inserts:
+    if fresh:
         _insert(cursor, write)
-    if write.operation in UPDATES:
+    if known:
         _update(cursor, write)
     people.keep_contacts(store, cursor, write)
 
@@ -330,20 +333,29 @@ def _match_by_key(cursor: duckdb.DuckDBPyConnection, write: Write, key: Field) -
     )
 
 
-def _give_ids(store: Store, cursor: duckdb.DuckDBPyConnection, write: Write) -> None:
-    """Give an id to each row that is going to be a new record."""
-    if not write.inserts:
-        return
-    found = cursor.execute("SELECT count(*) FROM outcome WHERE created AND error IS NULL").fetchone()
-    count = int(found[0]) if found else 0
-    if count == 0:
-        return
-    first = store.reserve(cursor, write.object.name, count)
-    cursor.execute(
-        f"UPDATE outcome SET id = e.id FROM (SELECT n, sf_id18(id15) AS id FROM (SELECT n,"
-        f" sf_id15({literal(write.object.key_prefix)}, {first} + row_number() OVER (ORDER BY n) - 1) AS id15"
-        f" FROM outcome WHERE created AND error IS NULL)) e WHERE e.n = outcome.n"
-    )
+def _count(cursor: duckdb.DuckDBPyConnection) -> tuple[int, int]:
+    """How many records are going to be made, and how many changed."""
+    found = cursor.execute(
+        "SELECT count(*) FILTER (created), count(*) FILTER (NOT created) FROM outcome WHERE error IS NULL"
+    ).fetchone()
+    assert found is not None
+    return int(found[0]), int(found[1])
+
+
+def _give_ids(store: Store, cursor: duckdb.DuckDBPyConnection, write: Write, count: int) -> None:
+    """Give an id to each of the `count` rows that are going to be new records."""
+    first, prefix = store.reserve(cursor, write.object.name, count), write.object.key_prefix
+    if count > FEW:
+        ids = (
+            f"SELECT n, sf_id18(id15) AS id FROM (SELECT n,"
+            f" sf_id15({literal(prefix)}, {first} + row_number() OVER (ORDER BY n) - 1) AS id15"
+            f" FROM outcome WHERE created AND error IS NULL)"
+        )
+    else:
+        # The macros that make ids take longer to plan than a few ids take to write down.
+        given = "list_value(" + ", ".join(literal(make_id(prefix, first + place)) for place in range(count)) + ")"
+        ids = f"SELECT n, {given}[row_number() OVER (ORDER BY n)] AS id FROM outcome WHERE created AND error IS NULL"
+    cursor.execute(f"UPDATE outcome SET id = e.id FROM ({ids}) e WHERE e.n = outcome.n")
 
 
 def _insert(cursor: duckdb.DuckDBPyConnection, write: Write) -> None:
