@@ -161,7 +161,7 @@ class Sandbox:
 
 
 def _refusal(error: SalesforceError) -> Answer:
-    answer = Answer(error.status, error.body)
+    answer = Answer(error.status, error.body, dict(error.headers))
     if error.status == 401:
         answer.headers["WWW-Authenticate"] = "Token"
     return answer

@@ -17,6 +17,7 @@ from sandbox.login.grants import Grants
 from sandbox.login.permissions import Permissions
 from sandbox.login.sessions import Sessions
 from sandbox.login.users import User, Users
+from sandbox.rest.recent import Recent
 from sandbox.rows.policy import Policy
 from sandbox.schema import Schema
 from sandbox.store import Store, id18
@@ -68,6 +69,7 @@ class Org:
         self.call_counts: Counter[str] = Counter()
         self.api_requests = 0
         self.cursors: dict[str, Any] = {}
+        self.recent = Recent()
         self.jobs: dict[str, Any] = {}
         self.jobs_lock = threading.RLock()
         self.bulk = BulkState(self.clock, settings.bulk_delay)
@@ -107,6 +109,7 @@ class Org:
         self.log.clear()
         self.call_counts.clear()
         self.cursors.clear()
+        self.recent.clear()
         self.api_requests = 0
         self.users.clear()
         self.apps.clear()

@@ -24,6 +24,7 @@ class SalesforceError(Exception):
         super().__init__(f"{code}: {message}")
         self.status = status
         self.code = code
+        self.headers: dict[str, str] = {}
         error: dict[str, Any] = {"message": message, "errorCode": code}
         if fields is not None:
             error["fields"] = fields

@@ -6,6 +6,7 @@ from typing import Any
 
 from sandbox.call import Answer, Call
 from sandbox.org import FIRST_VERSION, LAST_VERSION, Org
+from sandbox.rest.recent import recent_of
 from sandbox.rows.definitions import RecordType, record_types
 from sandbox.rows.policy import on_delete
 from sandbox.schema import ObjectType, Schema
@@ -118,8 +119,10 @@ def global_describe(org: Org, call: Call) -> Answer:
 
 
 def basic(org: Org, call: Call) -> Answer:
-    """GET sobjects/X: the summary and no recent items."""
-    return Answer(200, {"objectDescribe": _summary(find_object(org, call), call.data_url), "recentItems": []})
+    """GET sobjects/X: the summary, and the records the user has used last."""
+    target = find_object(org, call)
+    used = recent_of(org, call, target)
+    return Answer(200, {"objectDescribe": _summary(target, call.data_url), "recentItems": used})
 
 
 def describe(org: Org, call: Call) -> Answer:

@@ -52,7 +52,7 @@ def answer_inside(org: Org, call: Call) -> Answer:
             raise SalesforceError(400, "INVALID_OPERATION", f"{call.path} is not supported as a subrequest")
         answer: Answer = route.handler(org, call)
     except SalesforceError as error:
-        return Answer(error.status, error.body)
+        return Answer(error.status, error.body, error.headers)
     if answer.stream is not None:
         return refused("INVALID_OPERATION", f"{call.path} is not supported as a subrequest")
     return answer

@@ -11,6 +11,7 @@ import duckdb
 from sandbox.call import Answer, Call
 from sandbox.login.users import User
 from sandbox.org import Org
+from sandbox.rest import conditions
 from sandbox.rest.describe import find_object
 from sandbox.rows import rules
 from sandbox.rows.relations import json_parent, resolve_columns
@@ -32,6 +33,7 @@ def create(org: Org, call: Call) -> Answer:
     record = body_fields(org.permissions.schema_of(call.user), target, call.json_object())
     made = write_records(org, call.user, target, "insert", [record], options=write_options(call))[0]
     raise_row_error(made)
+    org.recent.note(call, target, made["id"])
     location = f"{call.data_url}/sobjects/{target.name}/{made['id']}"
     return Answer(201, {"id": made["id"], "success": True, "errors": []}, {"Location": location})
 
@@ -46,10 +48,12 @@ def update(org: Org, call: Call) -> Answer:
     """PATCH sobjects/X/id."""
     target = find_object(org, call)
     record_id = _record_id(org, target, call.arguments["id"])
+    _check_conditions(org, call, target, record_id)
     record = body_fields(org.permissions.schema_of(call.user), target, call.json_object())
     raise_row_error(
         write_records(org, call.user, target, "update", [{**record, "Id": record_id}], options=write_options(call))[0]
     )
+    org.recent.note(call, target, record_id)
     return Answer(204)
 
 
@@ -57,6 +61,7 @@ def delete(org: Org, call: Call) -> Answer:
     """DELETE sobjects/X/id: into the recycle bin."""
     target = find_object(org, call)
     record_id = _record_id(org, target, call.arguments["id"])
+    _check_conditions(org, call, target, record_id)
     raise_row_error(write_records(org, call.user, target, "delete", [{"Id": record_id}])[0])
     return Answer(204)
 
@@ -298,12 +303,21 @@ def _one_record(org: Org, call: Call, target: ObjectType, record_id: str) -> Ans
     fields = wanted_fields(target, call.query.get("fields", "")) or list(target.fields.values())
     columns = ", ".join(name(each.name) for each in fields)
     source = f"FROM {name('v_' + target.name)} WHERE Id = {literal(record_id)}"
-    found_rows = org.store.rows(f"SELECT IsDeleted, {columns} {source}")
+    found_rows = org.store.rows(f"SELECT IsDeleted, SystemModstamp, {columns} {source}")
     if not found_rows:
         raise not_found()
     if found_rows[0][0]:
         raise SalesforceError(404, "ENTITY_IS_DELETED", "entity is deleted", fields=[])
-    return Answer(200, record_json(call, target, fields, found_rows[0][1:], record_id))
+    headers = conditions.check(call, found_rows[0][1], record_id)
+    org.recent.note(call, target, record_id)
+    return Answer(200, record_json(call, target, fields, found_rows[0][2:], record_id), headers)
+
+
+def _check_conditions(org: Org, call: Call, target: ObjectType, record_id: str) -> None:
+    """Refuse a change that the caller wants only of a record as it was."""
+    rows = org.store.rows(f"SELECT SystemModstamp FROM {name(target.name)} WHERE Id = {literal(record_id)}")
+    if rows:
+        conditions.check(call, rows[0][0], record_id)
 
 
 def wanted_fields(target: ObjectType, names: str) -> list[Field]:
