@@ -130,13 +130,13 @@ class Store:
 
     def reserve(self, cursor: duckdb.DuckDBPyConnection, counter: str, count: int = 1) -> int:
         """The first of `count` fresh numbers of `counter`; part of the transaction of `cursor`."""
-        found = cursor.execute("SELECT value FROM _counters WHERE name = ?", [counter]).fetchone()
-        first = int(found[0]) if found else 1
+        found = cursor.execute(
+            "UPDATE _counters SET value = value + ? WHERE name = ? RETURNING value", [count, counter]
+        ).fetchone()
         if found:
-            cursor.execute("UPDATE _counters SET value = ? WHERE name = ?", [first + count, counter])
-        else:
-            cursor.execute("INSERT INTO _counters VALUES (?, ?)", [counter, first + count])
-        return first
+            return int(found[0]) - count
+        cursor.execute("INSERT INTO _counters VALUES (?, ?)", [counter, 1 + count])
+        return 1
 
     def get_document(self, kind: str, key: str) -> dict[str, Any] | None:
         """A stored JSON document (a job, a token), or None."""
