@@ -11,38 +11,43 @@ from tests.sandbox.conftest import Client
 from tests.sandbox.rows.channels import CHANNELS, Error, control
 from tests.sandbox.rows.table import CASES, Case
 
+# The records the rows of the table are about, by name.
+WORLD: dict[str, tuple[str, dict[str, str]]] = {
+    "account": ("Account", {"Name": "Main", "Code__c": "main"}),
+    "held": ("Account", {"Name": "Held"}),
+    "gone": ("Account", {"Name": "Gone"}),
+    "bank": ("Account", {"Name": "Bank", "Industry": "Banking"}),
+    "twin_1": ("Account", {"Name": "Twin", "Code__c": "twice"}),
+    "twin_2": ("Account", {"Name": "Twin", "Code__c": "twice"}),
+    "taken": (
+        "Contact",
+        {"LastName": "Müller", "FirstName": "Ann", "External_Id__c": "taken", "Badge__c": "B1", "Phone": "555"},
+    ),
+    "deleted": ("Contact", {"LastName": "Deleted"}),
+    "locked": ("Contact", {"LastName": "Locked"}),
+    "boss": ("Contact", {"LastName": "Boss", "Title": "Boss"}),
+    "kept": ("Contact", {"LastName": "Kept", "Title": "Keep"}),
+    "several_1": ("Contact", {"LastName": "Several", "Legacy_Code__c": "several"}),
+    "several_2": ("Contact", {"LastName": "Several", "Legacy_Code__c": "several"}),
+    "lead": ("Lead", {"LastName": "Lead", "Company": "C"}),
+    "converted": ("Lead", {"LastName": "Converted", "Company": "C"}),
+}
+
 
 def _world(client: Client) -> dict[str, str]:
-    """The records the rows of the table are about, by name."""
+    """Make the records of `WORLD`; their ids by name."""
     types = {row["DeveloperName"]: row["Id"] for row in client.query("SELECT Id, DeveloperName FROM RecordType")}
-    known = {
-        "vip": types["VIP"],
-        "old": types["Old"],
-        "account": client.create("Account", Name="Main", Code__c="main"),
-        "held": client.create("Account", Name="Held"),
-        "gone": client.create("Account", Name="Gone"),
-        "bank": client.create("Account", Name="Bank", Industry="Banking"),
-        "taken": client.create(
-            "Contact", LastName="Müller", FirstName="Ann", External_Id__c="taken", Badge__c="B1", Phone="555"
-        ),
-        "deleted": client.create("Contact", LastName="Deleted"),
-        "locked": client.create("Contact", LastName="Locked"),
-        "boss": client.create("Contact", LastName="Boss", Title="Boss"),
-        "kept": client.create("Contact", LastName="Kept", Title="Keep"),
-        "lead": client.create("Lead", LastName="Lead", Company="C"),
-        "converted": client.create("Lead", LastName="Converted", Company="C"),
-        "idle": client.query("SELECT Id FROM User WHERE Alias = 'idle'")[0]["Id"],
-    }
-    for _ in range(2):
-        client.create("Account", Name="Twin", Code__c="twice")
-        client.create("Contact", LastName="Twin", Legacy_Code__c="several")
+    records = [{"attributes": {"type": name}, **fields} for name, fields in WORLD.values()]
+    made = client.call("POST", "/composite/sobjects", json={"records": records}).json()
+    known = {name: str(each["id"]) for name, each in zip(WORLD, made, strict=True)}
+    known.update(vip=types["VIP"], old=types["Old"], taken15=known["taken"][:15])
+    known["idle"] = client.query("SELECT Id FROM User WHERE Alias = 'idle'")[0]["Id"]
     client.create("Case", AccountId=known["account"])
-    client.call("DELETE", f"/sobjects/Account/{known['gone']}")
-    client.call("DELETE", f"/sobjects/Contact/{known['deleted']}")
+    client.call("DELETE", "/composite/sobjects", params={"ids": f"{known['gone']},{known['deleted']}"})
     control(client, "convert", {"lead": known["converted"], "accountId": known["account"]})
     control(client, "lock", {"ids": [known["locked"]]})
     control(client, "hold", {"ids": [known["held"]]})
-    return {**known, "taken15": known["taken"][:15]}
+    return known
 
 
 def _check(case: Case, error: Error | None, world: dict[str, str]) -> str | None:
