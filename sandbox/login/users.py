@@ -152,7 +152,7 @@ class Users:
             user = User("", given["username"], given["password"], email=given["username"])
             self._users.append(user)
         for key in (*_TEXTS, *_SWITCHES):
-            if key in given:
+            if key in given and key != "username":
                 setattr(user, key, given[key])
         user.allowed = user.allowed if allowed is None else allowed
         if "locked" in given:

@@ -14,6 +14,7 @@ from tests.sandbox.login.oauth_client import (
     Browser,
     challenge,
     credentials,
+    pass_time,
     post_token,
     put,
     refusal,
@@ -87,7 +88,10 @@ def test_a_code_is_refused_without_its_proofs(sandbox: SandboxProcess, browser: 
     assert refusal(post_token(sandbox, client_id=sandbox.client_id, **form))[1] == "invalid_client"
     of_another = _exchange(sandbox, _code(browser), client_id="PlatformCLI", client_secret="")
     assert refusal(of_another) == (400, "invalid_grant", "invalid authorization code")
+    late = _code(browser)
     assert _exchange(sandbox, _code(browser)).status_code == 200
+    pass_time(sandbox, 901)
+    assert refusal(_exchange(sandbox, late)) == (400, "invalid_grant", "expired authorization code")
 
 
 def test_what_the_app_asks_wrongly_goes_to_its_callback_or_to_a_page(sandbox: SandboxProcess, browser: Browser) -> None:
@@ -138,6 +142,8 @@ def test_a_form_counts_only_in_the_browser_that_opened_it(sandbox: SandboxProces
     browser.log_in()
     other.page = browser.page
     assert other.fill_in(decision="allow").status_code == 400
+    pass_time(sandbox, 901)
+    assert "too long ago" in browser.fill_in(decision="allow").text
 
 
 def test_who_is_logged_in_and_has_allowed_is_asked_only_when_the_app_wants_it(
@@ -206,6 +212,8 @@ def test_a_device_waits_until_somebody_enters_its_code(sandbox: SandboxProcess, 
     assert refusal(post_token(sandbox, **poll))[:2] == (400, "slow_down")
     browser.open(begun["verification_uri"].removeprefix(sandbox.http_url))
     assert "not known" in browser.fill_in(user_code="NONSENSE").text
+    pass_time(sandbox, 5)
+    assert refusal(post_token(sandbox, **poll))[:2] == (400, "authorization_pending")
     browser.fill_in(user_code=begun["user_code"].lower())
     browser.log_in()
     assert "connected" in browser.fill_in(decision="allow").text
@@ -224,3 +232,9 @@ def test_a_device_that_is_denied_hears_so(sandbox: SandboxProcess, browser: Brow
     assert browser.fill_in(decision="deny").status_code == 400
     poll = {"grant_type": "device", "client_id": sandbox.client_id, "code": begun["device_code"]}
     assert refusal(post_token(sandbox, **poll)) == (400, "access_denied", "end-user denied authorization")
+    late = post_token(sandbox, response_type="device_code", client_id=sandbox.client_id).json()
+    pass_time(sandbox, 601)
+    assert browser.open("/setup/connect").status_code == 200
+    assert browser.fill_in(user_code=late["user_code"]).status_code == 400
+    expired = post_token(sandbox, **{**poll, "code": late["device_code"]})
+    assert refusal(expired) == (400, "invalid_grant", "expired device code")
