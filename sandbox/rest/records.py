@@ -15,8 +15,8 @@ from sandbox.rest import conditions
 from sandbox.rest.describe import find_object
 from sandbox.rows import rules
 from sandbox.rows.relations import json_parent, resolve_columns
-from sandbox.rows.rules import literal, name
-from sandbox.rows.write import JSON_NULL, Write, WriteOptions, apply_rows, new_write, outcomes, split_error
+from sandbox.rows.rules import JSON_NULL, literal, name
+from sandbox.rows.write import Write, WriteOptions, apply_rows, new_write, outcomes, split_error
 from sandbox.schema import Field, ObjectType, Schema
 from sandbox.store import id18
 from sandbox.wire import SalesforceError, json_text, not_found
@@ -154,8 +154,7 @@ def write_options(call: Call) -> WriteOptions:
 
 
 def _cell(value: Any) -> str:
-    text = json_text(value)
-    return JSON_NULL if text is None else text
+    return rules.staged(json_text(value))
 
 
 # Operation -> the fact of the object that allows it, and how Salesforce words its absence.
@@ -269,7 +268,7 @@ def _find_by_key(org: Org, target: ObjectType, key: Field, value: str) -> list[s
     found = org.store.rows(
         f"WITH g AS (SELECT {typed} AS v FROM (SELECT {text} AS t FROM (SELECT CAST(? AS VARCHAR) AS given)))"
         f" SELECT Id FROM {name(target.name)} WHERE NOT IsDeleted AND {stored} = (SELECT {given} FROM g) ORDER BY Id",
-        [value],
+        [rules.staged(value)],
     )
     return [row[0] for row in found]
 

@@ -13,8 +13,8 @@ from sandbox.call import Answer, Call
 from sandbox.org import Org
 from sandbox.rows import deletes
 from sandbox.rows.relations import resolve_columns
-from sandbox.rows.rules import literal, name
-from sandbox.rows.write import JSON_NULL, apply_rows, new_write, outcomes, split_error
+from sandbox.rows.rules import JSON_NULL, literal, name, staged
+from sandbox.rows.write import apply_rows, new_write, outcomes, split_error
 from sandbox.schema import ObjectType
 from sandbox.store import id18
 from sandbox.wire import SalesforceError
@@ -184,7 +184,7 @@ def _insert(org: Org, cursor: duckdb.DuckDBPyConnection, object_name: str, **fie
     columns = resolve_columns(org.schema, target, list(fields))
     write = new_write(org, target, "insert", columns, org.admin.id, null_marker=JSON_NULL)
     cells = "".join(
-        f", {'NULL' if value is None else literal(str(value))}::VARCHAR AS c{place}"
+        f", {'NULL' if value is None else literal(staged(str(value)))}::VARCHAR AS c{place}"
         for place, value in enumerate(fields.values())
     )
     apply_rows(org.store, cursor, write, f"SELECT 0 AS n{cells}")

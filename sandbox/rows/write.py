@@ -28,8 +28,6 @@ if TYPE_CHECKING:
     from sandbox.login.users import User
     from sandbox.org import Org
 
-# In JSON a null is a null; this text stands for it in staged rows, where NULL means "not named".
-JSON_NULL = "\x01null"
 BULK_NULL = "#N/A"
 
 INSERTS = frozenset({"insert", "upsert"})
