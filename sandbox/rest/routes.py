@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from sandbox.rest import changed, collections, composite, describe, limits, queries, recent, records, tree
+from sandbox.rest import changed, collections, composite, describe, limits, queries, recent, records, search, tree
 from sandbox.route import DATA, Route, open_route
 
 ROUTES = [
@@ -13,6 +13,9 @@ ROUTES = [
     Route("GET", f"{DATA}/query", queries.query),
     Route("GET", f"{DATA}/queryAll", queries.query_all),
     Route("GET", f"{DATA}/tooling/query", queries.tooling_query),
+    Route("GET", f"{DATA}/search", search.search),
+    Route("GET", f"{DATA}/parameterizedSearch", search.parameterized),
+    Route("POST", f"{DATA}/parameterizedSearch", search.parameterized_by_body),
     Route("GET", f"{DATA}/query/{{locator}}", queries.query_more),
     Route("GET", f"{DATA}/queryAll/{{locator}}", queries.query_more),
     Route("GET", f"{DATA}/recent", recent.recent),

@@ -49,10 +49,13 @@ def compile_query(
     wrong type, QUERY_TOO_COMPLICATED.
     """
     context = Context(schema, text, now.date(), deleted_too, user_id, may_read)
+    return compile_select(context, parse_query(text))
+
+
+def compile_select(context: Context, select: Select) -> Query:
+    """Compile a query that is parsed already; raises as `compile_query` does."""
     try:
-        select = parse_query(text)
-        target = context.object(select.sources[0].name)
-        return _Compiler(context, select, target).compile()
+        return _Compiler(context, select, context.object(select.sources[0].name)).compile()
     except RecursionError:
         raise SalesforceError(400, "QUERY_TOO_COMPLICATED", TOO_COMPLICATED) from None
 
