@@ -6,8 +6,6 @@ import csv
 import io
 from typing import Any
 
-import pytest
-
 from tests.sandbox.conftest import Client
 
 WRONG_TYPE = "INVALID_TYPE_ON_FIELD_IN_RECORD"
@@ -75,15 +73,16 @@ def test_bulk_refuses_each_bad_row_for_its_own_reason_and_takes_the_rest(client:
     assert [row["External_Id__c"] for row in ended.success] == ["good"]
 
 
-@pytest.mark.parametrize(
-    ("change", "error"), [case for case in CASES if case[0].get("Score__c") is None and "Opted_In__c" not in case[0]]
-)
-def test_rest_refuses_the_same_with_code_message_and_fields(client: Client, change: dict[str, str], error: str) -> None:
-    answer = client.call("POST", "/sobjects/Contact", json={"LastName": "Ok", **change})
-    code, _, rest = error.partition(":")
-    message, _, fields = rest.rpartition(":")
-    assert answer.status_code == 400
-    assert answer.json() == [{"message": message, "errorCode": code, "fields": [fields.removesuffix(" --")]}]
+def test_rest_refuses_the_same_with_code_message_and_fields(client: Client) -> None:
+    for change, error in CASES:
+        if change.keys() & {"Score__c", "Opted_In__c"}:
+            # A number or a boolean that is none fails the whole body as JSON.
+            continue
+        answer = client.call("POST", "/sobjects/Contact", json={"LastName": "Ok", **change})
+        code, _, rest = error.partition(":")
+        message, _, fields = rest.rpartition(":")
+        assert answer.status_code == 400
+        assert answer.json() == [{"message": message, "errorCode": code, "fields": [fields.removesuffix(" --")]}]
 
 
 def test_more_decimals_than_the_scale_are_rounded_silently(client: Client) -> None:
@@ -120,10 +119,11 @@ def test_datetimes_are_kept_in_utc_to_the_second(client: Client) -> None:
     }
 
 
-@pytest.mark.parametrize(("text", "value"), [("TRUE", True), ("yes", True), ("1", True), ("No", False), ("0", False)])
-def test_booleans_are_read_in_their_usual_spellings(client: Client, text: str, value: bool) -> None:
-    client.load("insert", f"LastName,Opted_In__c\na,{text}\n")
-    assert client.query("SELECT Opted_In__c FROM Contact") == [{"Opted_In__c": value}]
+def test_booleans_are_read_in_their_usual_spellings(client: Client) -> None:
+    spellings = {"TRUE": True, "yes": True, "1": True, "No": False, "0": False}
+    client.load("insert", "LastName,Opted_In__c\n" + "".join(f"{text},{text}\n" for text in spellings))
+    rows = client.query("SELECT LastName, Opted_In__c FROM Contact")
+    assert {row["LastName"]: row["Opted_In__c"] for row in rows} == spellings
 
 
 def test_a_unique_value_is_refused_when_another_record_or_an_earlier_row_has_it(client: Client) -> None:
