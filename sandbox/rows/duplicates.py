@@ -20,7 +20,8 @@ def refuse_taken(cursor: duckdb.DuckDBPyConnection, write: Write) -> None:
     """Refuse values of unique fields that another record, or an earlier row, already has."""
     taken = []
     for column, each in write.columns:
-        if not each.flag("unique"):
+        # Who has the key of an upsert is the record that is written, and no key comes twice in one request.
+        if not each.flag("unique") or (write.key and each.name == write.key.name):
             continue
         given = rules.key_form(each, f"b.v_{column}")
         stored = rules.key_form(each, f"t.{name(each.name)}")
