@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from decimal import Decimal
@@ -10,7 +11,10 @@ from typing import Any
 
 from sandbox.login.sessions import Session
 from sandbox.login.users import User
-from sandbox.wire import SalesforceError
+from sandbox.wire import SalesforceError, dumps
+
+# Halves of a character beyond the first plane, which Python's reader lets pass alone though no text can hold them.
+_SURROGATE = re.compile(rb"\\u[dD][89a-fA-F]|\xed[\xa0-\xbf]")
 
 
 @dataclass
@@ -57,8 +61,11 @@ class Call:
             message = f"The content type {kind} is not supported here; send application/json"
             raise SalesforceError(415, "UNSUPPORTED_MEDIA_TYPE", message)
         try:
-            return json.loads(self.body, parse_float=Decimal)
-        except (ValueError, UnicodeDecodeError, RecursionError) as error:
+            value = json.loads(self.body, parse_float=Decimal)
+            if _SURROGATE.search(self.body):
+                dumps(value).encode()
+            return value
+        except (ValueError, UnicodeError, RecursionError) as error:
             raise SalesforceError(
                 400, "JSON_PARSER_ERROR", f"The HTTP entity body is not valid JSON: {error}"
             ) from None

@@ -160,6 +160,10 @@ def convert(org: Org, call: Call) -> Answer:
         last, first, company, email, phone, title, converted, owner = found
         if converted:
             raise SalesforceError(400, "CANNOT_UPDATE_CONVERTED_LEAD", "cannot reference converted lead", fields=[])
+        for key, of in (("accountId", "account"), ("contactId", "contact")):
+            if given.get(key) is not None:
+                given[key] = _id(given[key])
+                _live(cursor, org.schema.objects[of], given[key])
         account = given.get("accountId") or _insert(org, cursor, "Account", Name=company, Phone=phone, OwnerId=owner)
         person = {"LastName": last, "FirstName": first, "Email": email, "Phone": phone, "Title": title}
         contact = given.get("contactId") or _insert(org, cursor, "Contact", **person, AccountId=account, OwnerId=owner)

@@ -80,6 +80,9 @@ class Policy:
                         self.children.setdefault(parent, []).append(found)
 
     def of(self, target: ObjectType) -> ObjectRules:
+        """The rules of an object; of one that came after the start, too."""
+        if target.name not in self.rules:
+            self.rules[target.name] = read_rules(self.schema, target)
         return self.rules[target.name]
 
     def reset(self) -> None:
