@@ -228,6 +228,8 @@ class ObjectType:
     facts: dict[str, Any]
     fields: dict[str, Field]
     records: list[dict[str, Any]]
+    # The only owner whose records show to who asks; None when all do.
+    only_owner: str | None = None
 
     def field_named(self, name: str) -> Field | None:
         """The field by API name, whatever its case; None when there is none."""

@@ -20,7 +20,13 @@ ON_OBJECTS = ("create", "read", "edit", "delete", "viewAll", "modifyAll")
 ON_FIELDS = ("read", "edit")
 SYSTEM = ("ApiEnabled", "BulkApiHardDelete", "ModifyAllData", "ViewAllData")
 # What an object permission needs beside itself.
-_NEEDS = {"create": "read", "edit": "read", "delete": "edit", "viewAll": "read", "modifyAll": "edit"}
+_NEEDS = {
+    "create": ("read",),
+    "edit": ("read",),
+    "delete": ("read",),
+    "viewAll": ("read",),
+    "modifyAll": ("edit", "viewAll"),
+}
 # The system permission that decides where no object names its own.
 _BY_SYSTEM = {"viewAll": "ViewAllData", "modifyAll": "ModifyAllData"}
 
@@ -124,7 +130,7 @@ class Permissions:
         rest = user.allowed.objects.get("*", {})
         default = self.has(user, _BY_SYSTEM[what]) if what in _BY_SYSTEM else True
         answer = own.get(what, rest.get(what, default))
-        return answer and (what not in _NEEDS or self.may(user, object_name, _NEEDS[what]))
+        return answer and all(self.may(user, object_name, each) for each in _NEEDS.get(what, ()))
 
     def may_field(self, user: User, object_name: str, field_name: str, what: str) -> bool:
         """Whether the user may `read` or `edit` a field; who may not read it may not edit it either."""
@@ -141,7 +147,10 @@ class Permissions:
         )
 
     def schema_of(self, user: User) -> Schema:
-        """The schema without the objects and fields the user may not read, and with the flags of what he may write."""
+        """The schema without the objects and fields the user may not read, and with the flags of what he may write.
+
+        Objects of which he may not view all records have him as their `only_owner`.
+        """
         if user.allowed.everything:
             return self._schema
         objects = list(self._schema.objects.values())
@@ -165,7 +174,8 @@ class Permissions:
             for key, one in each.fields.items()
             if self.may_field(user, each.name, one.name, "read")
         }
-        return dataclasses.replace(each, facts=facts, fields=fields)
+        only_owner = user.id if each.has_owner and not self.may(user, each.name, "viewAll") else None
+        return dataclasses.replace(each, facts=facts, fields=fields, only_owner=only_owner)
 
     def _field(self, user: User, each: ObjectType, one: Field) -> Field:
         if self.may_field(user, each.name, one.name, "edit"):

@@ -8,7 +8,7 @@ from typing import Any
 from sandbox.call import Answer, Call
 from sandbox.org import Org
 from sandbox.rest.describe import find_object
-from sandbox.rows.rules import name
+from sandbox.rows.rules import name, visible
 from sandbox.wire import SalesforceError
 
 SPAN = datetime.timedelta(days=30)
@@ -20,7 +20,7 @@ def updated(org: Org, call: Call) -> Answer:
     start, end = _span(org, call)
     rows = org.store.rows(
         f"SELECT Id FROM {name(target.name)} WHERE NOT IsDeleted AND SystemModstamp >= ? AND SystemModstamp < ?"
-        " ORDER BY SystemModstamp, Id",
+        f" AND {visible(target)} ORDER BY SystemModstamp, Id",
         [start, end],
     )
     return Answer(200, {"ids": [row[0] for row in rows], "latestDateCovered": min(end, org.clock.now())})
@@ -32,7 +32,7 @@ def deleted(org: Org, call: Call) -> Answer:
     start, end = _span(org, call)
     rows = org.store.rows(
         f"SELECT Id, SystemModstamp FROM {name(target.name)} WHERE IsDeleted AND SystemModstamp >= ?"
-        " AND SystemModstamp < ? ORDER BY SystemModstamp, Id",
+        f" AND SystemModstamp < ? AND {visible(target)} ORDER BY SystemModstamp, Id",
         [start, end],
     )
     now = org.clock.now()

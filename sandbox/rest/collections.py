@@ -16,7 +16,7 @@ from sandbox.rest.records import (
     write_options,
     write_records,
 )
-from sandbox.rows.rules import literals, name, row_error
+from sandbox.rows.rules import literals, name, row_error, visible
 from sandbox.rows.write import split_error
 from sandbox.schema import Field, ObjectType
 from sandbox.store import id18
@@ -244,6 +244,7 @@ def _retrieved(org: Org, call: Call, ids: list[str], field_names: str) -> Answer
     whole = [id18(each[:15]) if len(each) in (15, 18) and each.isascii() and each.isalnum() else each for each in ids]
     found = org.store.rows(
         f"SELECT Id, {columns} FROM {name('v_' + target.name)} WHERE NOT IsDeleted AND Id IN {literals(whole)}"
+        f" AND {visible(target)}"
     )
     by_id = {row[0]: record_json(call, target, fields, row[1:], row[0]) for row in found}
     return Answer(200, [by_id.get(each) for each in whole])

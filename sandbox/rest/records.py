@@ -301,7 +301,7 @@ def retrieve_by_key(org: Org, call: Call) -> Answer:
 def _one_record(org: Org, call: Call, target: ObjectType, record_id: str) -> Answer:
     fields = wanted_fields(target, call.query.get("fields", "")) or list(target.fields.values())
     columns = ", ".join(name(each.name) for each in fields)
-    source = f"FROM {name('v_' + target.name)} WHERE Id = {literal(record_id)}"
+    source = f"FROM {name('v_' + target.name)} WHERE Id = {literal(record_id)} AND {rules.visible(target)}"
     found_rows = org.store.rows(f"SELECT IsDeleted, SystemModstamp, {columns} {source}")
     if not found_rows:
         raise not_found()

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from sandbox.schema import Field, Schema
+from sandbox.schema import Field, ObjectType, Schema
 
 # In JSON a null is a null; this text stands for it in staged rows, where NULL means "not named".
 JSON_NULL = "\x01null"
@@ -69,6 +69,12 @@ def cell_text(column: str, null_marker: str) -> str:
         # Such cells were trimmed by `staged`. Looking for blanks here makes the plan of a small write twice as long.
         return f"nullif({column}, {literal(JSON_NULL)})"
     return f"nullif(nullif({trimmed(column)}, {literal(null_marker)}), '')"
+
+
+def visible(target: ObjectType, alias: str = "") -> str:
+    """SQL: the condition of the records of an object that show to who asks."""
+    column = f"{alias}.OwnerId" if alias else "OwnerId"
+    return "true" if target.only_owner is None else f"{column} = {literal(target.only_owner)}"
 
 
 def key_form(field: Field, value: str) -> str:

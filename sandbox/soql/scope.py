@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from lark import Token
 
 from sandbox.rows.relations import lookup_named
-from sandbox.rows.rules import literal, name
+from sandbox.rows.rules import literal, name, visible
 from sandbox.schema import ID_TYPES, NUMBER_TYPES, TEXT_TYPES, Field, ObjectType, Schema, field_document
 from sandbox.soql.tree import Source
 from sandbox.wire import SalesforceError
@@ -211,7 +211,7 @@ class Scope:
         if key not in self.joins:
             parents = self._parents(lookup)
             polymorphic = len(lookup.reference_to) > 1
-            source = self._names_of(parents) if polymorphic else name("v_" + parents[0].name)
+            source = self._names_of(parents) if polymorphic else _records_of(parents[0])
             target = NAME_OBJECT if polymorphic else parents[0]
             self._add(token, key, path, target, f"{source} AS {{}} ON {{}}.Id = {alias}.{name(lookup.name)}")
         return self.joins[key]
@@ -220,7 +220,7 @@ class Scope:
         """The parent of a polymorphic lookup, read as one of its objects (for TYPEOF)."""
         key = (*(each.lower() for each in path), f":{target.name}")
         if key not in self.joins:
-            source = name("v_" + target.name)
+            source = _records_of(target)
             self._add(token, key, path, target, f"{source} AS {{}} ON {{}}.Id = {alias}.{name(lookup.name)}")
         return self.joins[key]
 
@@ -236,7 +236,7 @@ class Scope:
         selects = []
         for parent in parents:
             columns = [self._name_column(parent, one) for one in NAME_OBJECT.fields.values()]
-            selects.append(f"SELECT {', '.join(columns)} FROM {name('v_' + parent.name)}")
+            selects.append(f"SELECT {', '.join(columns)} FROM {_records_of(parent)}")
         return f"({' UNION ALL '.join(selects)})"
 
     def _name_column(self, parent: ObjectType, one: Field) -> str:
@@ -254,5 +254,14 @@ class Scope:
         return f"{name('v_' + self.target.name)} AS t" + "".join(each.sql for each in self.joins.values())
 
     def live(self) -> str:
-        """SQL: the condition that leaves out the recycle bin."""
-        return "true" if self.context.deleted_too else "NOT t.IsDeleted"
+        """SQL: the condition that leaves out the recycle bin, and records that do not show to who asks."""
+        shown = visible(self.target, "t")
+        if self.context.deleted_too:
+            return shown
+        return "NOT t.IsDeleted" if shown == "true" else f"NOT t.IsDeleted AND {shown}"
+
+
+def _records_of(parent: ObjectType) -> str:
+    """SQL: the records of a parent object that show to who asks."""
+    source = name("v_" + parent.name)
+    return source if parent.only_owner is None else f"(SELECT * FROM {source} WHERE {visible(parent)})"

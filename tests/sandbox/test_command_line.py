@@ -13,6 +13,7 @@ import pytest
 import requests
 
 from tests.sandbox.conftest import Client
+from tests.sandbox.login.oauth_client import pass_time
 from tests.sandbox_process import ROOT, SandboxProcess
 
 
@@ -181,10 +182,13 @@ def test_a_schema_file_adds_objects_and_fields_beside_ours(tmp_path: Path) -> No
 
 def test_credentials_are_taken_from_the_flags() -> None:
     flags = {"client_id": "me", "client_secret": "hush", "username": "u@x.io", "password": "pw", "security_token": "st"}
-    with SandboxProcess(https=False, **flags) as sandbox:
+    with SandboxProcess(https=False, token_lifetime=60, **flags) as sandbox:
         form = {**flags, "grant_type": "password", "password": "pwst"}
         form.pop("security_token")
         url = sandbox.http_url + "/services/oauth2/token"
         assert requests.post(url, data=form, timeout=10).status_code == 200
         assert requests.post(url, data={**form, "client_secret": "no"}, timeout=10).status_code == 400
-        assert Client(sandbox).query("SELECT Username FROM User") == [{"Username": "u@x.io"}]
+        client = Client(sandbox)
+        assert client.query("SELECT Username FROM User") == [{"Username": "u@x.io"}]
+        pass_time(sandbox, 61)
+        assert client.call("GET", "/limits").status_code == 401

@@ -125,6 +125,27 @@ def test_who_may_not_modify_all_changes_own_records_only(client: Client, clerk: 
     assert everyone.call("PATCH", f"/sobjects/Contact/{others}", json={"LastName": "x"}).status_code == 204
 
 
+def test_who_may_not_view_all_sees_own_records_only(client: Client, clerk: LogIn) -> None:
+    account = client.create("Account", Name="A")
+    others = client.create("Contact", LastName="Other")
+    limited = clerk(objects={"Contact": {"viewAll": False}, "Account": {"viewAll": False}})
+    own = limited.create("Contact", LastName="Own")
+    client.call("PATCH", f"/sobjects/Contact/{own}", json={"AccountId": account})
+    assert limited.query("SELECT LastName, Account.Name FROM Contact") == [{"LastName": "Own", "Account": None}]
+    assert limited.query("SELECT LastName FROM Contact", "queryAll") == [{"LastName": "Own"}]
+    assert (
+        limited.query(f"SELECT Id FROM Contact WHERE AccountId IN (SELECT Id FROM Account WHERE Id = '{account}')")
+        == []
+    )
+    assert limited.call("GET", f"/sobjects/Contact/{own}").status_code == 200
+    assert limited.call("GET", f"/sobjects/Contact/{others}").status_code == 404
+    both = {"ids": [own, others], "fields": ["LastName"]}
+    found = limited.call("POST", "/composite/sobjects/Contact", json=both).json()
+    assert [each and each["LastName"] for each in found] == ["Own", None]
+    assert limited.call("PATCH", f"/sobjects/Contact/{others}", json={"LastName": "x"}).status_code == 400
+    assert len(client.query("SELECT Id FROM Contact")) == 2
+
+
 def test_hard_deletes_and_the_api_itself_need_a_permission(client: Client, clerk: LogIn) -> None:
     limited = clerk(system={"BulkApiHardDelete": False})
     job = {"object": "Contact", "operation": "hardDelete"}
