@@ -11,21 +11,13 @@ from typing import Any
 from sandbox.bulk.jobs import file_chunks
 from sandbox.bulk.load import seen_schema
 from sandbox.org import Org
-from sandbox.rows.rules import literal, name
-from sandbox.schema import Field
-from sandbox.soql.compiler import Query, compile_query
+from sandbox.rows.rules import literal
+from sandbox.schema import NUMBER_TYPES
+from sandbox.soql.compiler import compile_query
+from sandbox.soql.query import Query
+from sandbox.soql.scope import Expression
 from sandbox.store import Store
 from sandbox.wire import SalesforceError
-
-
-def check_supported(compiled: Query) -> None:
-    """Raise SalesforceError for what SOQL may say elsewhere, but not in a bulk query ("Use Bulk Query")."""
-    if compiled.counts_all or compiled.count_column or compiled.offset is not None:
-        message = "Aggregate Relationships, aggregate functions and OFFSET are not supported in Bulk Query"
-        raise SalesforceError(400, "FUNCTIONALITY_NOT_ENABLED", message)
-    if any(each.type in ("address", "location") for each in compiled.fields):
-        message = "Selecting compound data not supported in Bulk Query"
-        raise SalesforceError(400, "FUNCTIONALITY_NOT_ENABLED", message)
 
 
 class Extract:
@@ -54,12 +46,12 @@ class Extract:
 
     def run(self, compiled: Query) -> None:
         """Read the records, in the order the query gives them."""
-        columns = ", ".join(f"{csv_text(each)} AS c{place}" for place, each in enumerate(compiled.fields))
+        columns = ", ".join(f"{csv_text(each.expression)} AS c{place}" for place, each in enumerate(compiled.columns))
         with self._store.reading() as cursor:
             cursor.execute(f"COPY ({compiled.sql(columns)}) TO {self._file} (FORMAT parquet, ROW_GROUP_SIZE 20480)")
             found = cursor.execute(f"SELECT count(*) FROM {self._rows}").fetchone()
-        self.facts["columns"] = [each.name for each in compiled.fields]
-        self.facts["types"] = [each.type for each in compiled.fields]
+        self.facts["columns"] = [each.label for each in compiled.columns]
+        self.facts["types"] = [each.expression.type for each in compiled.columns]
         self.facts["total"] = int(found[0]) if found else 0
 
     def csv(self, start: int, end: int, delimiter: str = ",", line_ending: str = "LF") -> Iterator[bytes]:
@@ -89,14 +81,14 @@ class Extract:
                     yield list(row)
 
 
-def csv_text(each: Field) -> str:
-    """SQL: a field as bulk query results print it; numbers are plain decimals, datetimes end in Z."""
-    column = name(each.name)
+def csv_text(each: Expression) -> str:
+    """SQL: a value as bulk query results print it; numbers are plain decimals, datetimes end in Z."""
     if each.type == "datetime":
-        return f"coalesce(strftime({column}, '%Y-%m-%dT%H:%M:%S.%gZ'), '')"
-    if each.is_number and each.scale:
-        return f"coalesce(rtrim(rtrim(CAST({column} AS VARCHAR), '0'), '.'), '')"
-    return f"coalesce(CAST({column} AS VARCHAR), '')"
+        return f"coalesce(strftime({each.sql}, '%Y-%m-%dT%H:%M:%S.%gZ'), '')"
+    text = f"CAST({each.sql} AS VARCHAR)"
+    if each.type in NUMBER_TYPES:
+        text = f"CASE WHEN contains({text}, '.') THEN rtrim(rtrim({text}, '0'), '.') ELSE {text} END"
+    return f"coalesce({text}, '')"
 
 
 def compile_bulk(org: Org, document: dict[str, Any], text: str) -> Query:
@@ -105,6 +97,9 @@ def compile_bulk(org: Org, document: dict[str, Any], text: str) -> Query:
     Raises SalesforceError for SOQL that cannot be, or not here.
     """
     deleted_too = document["operation"] == "queryAll"
-    compiled = compile_query(seen_schema(org, document), text, org.clock.now(), deleted_too=deleted_too)
-    check_supported(compiled)
+    compiled = compile_query(
+        seen_schema(org, document), text, org.clock.now(), deleted_too=deleted_too, user_id=document["createdById"]
+    )
+    if refusal := compiled.bulk_refusal():
+        raise SalesforceError(400, "FUNCTIONALITY_NOT_ENABLED", refusal)
     return compiled

@@ -14,7 +14,7 @@ from sandbox.bulk.extract import Extract, compile_bulk
 from sandbox.bulk.jobs import Job
 from sandbox.call import Answer, Call
 from sandbox.org import Org
-from sandbox.soql.compiler import Query
+from sandbox.soql.query import Query
 from sandbox.wire import SalesforceError, not_found
 
 log = logging.getLogger("sandbox.query")
