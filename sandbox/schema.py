@@ -325,6 +325,8 @@ class Schema:
 
     def __init__(self, files: Iterable[Path] = ()) -> None:
         self.objects: dict[str, ObjectType] = {}
+        # Platform events are published, not stored: nothing that reads or writes records knows them.
+        self.events: dict[str, ObjectType] = {}
         self.person_accounts = False
         compact: dict[str, dict[str, Any]] = {}
         for path in [*sorted(SHIPPED_SCHEMA.glob("*.json")), *files]:
@@ -339,9 +341,13 @@ class Schema:
                 _merge(compact, entry, Path("personAccounts"))
         used_prefixes = {entry["keyPrefix"] for entry in compact.values() if "keyPrefix" in entry}
         for entry in compact.values():
+            is_event = entry["name"].lower().endswith("__e")
             if "keyPrefix" not in entry:
-                entry["keyPrefix"] = _free_prefix(used_prefixes)
-            self.objects[entry["name"].lower()] = _object_type(entry)
+                entry["keyPrefix"] = _free_prefix(used_prefixes, "e" if is_event else "a")
+            if is_event:
+                self.events[entry["name"].lower()] = _event_type(entry)
+            else:
+                self.objects[entry["name"].lower()] = _object_type(entry)
         from sandbox.rows.derived import complete
 
         complete(self)
@@ -349,6 +355,10 @@ class Schema:
     def object_named(self, name: str) -> ObjectType | None:
         """The object by API name, whatever its case; None when there is none."""
         return self.objects.get(name.lower())
+
+    def event_named(self, name: str) -> ObjectType | None:
+        """The platform event by API name, whatever its case; None when there is none."""
+        return self.events.get(name.lower())
 
     def __iter__(self) -> Any:
         return iter(sorted(self.objects.values(), key=lambda each: each.name))
@@ -397,14 +407,43 @@ def _merge(compact: dict[str, dict[str, Any]], entry: dict[str, Any], path: Path
     known.setdefault("source", str(path))
 
 
-def _free_prefix(used: set[str]) -> str:
+def _free_prefix(used: set[str], letter: str) -> str:
     digits = "0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz"
     for first in digits:
         for second in digits:
-            if (prefix := f"a{first}{second}") not in used:
+            if (prefix := f"{letter}{first}{second}") not in used:
                 used.add(prefix)
                 return prefix
-    raise SchemaError("more custom objects than key prefixes a00 to azz")
+    raise SchemaError(f"more custom objects than key prefixes {letter}00 to {letter}zz")
+
+
+# What a platform event has beside its own fields (Platform Events guide, "Platform Event Fields").
+EVENT_FIELDS: list[dict[str, Any]] = [
+    {"name": "ReplayId", "label": "Replay ID", "length": 1000, "createable": False, "updateable": False},
+    {"name": "CreatedDate", "type": "datetime", "label": "Created Date", **_SET_BY_SALESFORCE},
+    {"name": "CreatedById", "type": "reference", "label": "Created By ID", "referenceTo": ["User"]}
+    | _SET_BY_SALESFORCE,
+    {"name": "EventUuid", "label": "Event UUID", "length": 36, "createable": False, "updateable": False},
+]
+EVENT_TYPES = frozenset({"boolean", "date", "datetime", "double", "string", "textarea"})
+_NOT_OF_EVENTS = (
+    "queryable retrieveable updateable deletable searchable undeletable triggerable layoutable mruEnabled replicateable"
+)
+
+
+def _event_type(entry: dict[str, Any]) -> ObjectType:
+    """A platform event: it can be published and described, and nothing else."""
+    fields: dict[str, Field] = {}
+    for compact in [*EVENT_FIELDS, *entry["fields"]]:
+        one = Field(field_document({"updateable": False, **compact}))
+        _check(entry, one)
+        if one.type not in EVENT_TYPES and one.name != "CreatedById":
+            place = f"{entry.get('source')}: {entry['name']}.{one.name}"
+            raise SchemaError(f"{place}: a field of a platform event is one of {', '.join(sorted(EVENT_TYPES))}")
+        fields[one.name.lower()] = one
+    facts = {key: value for key, value in entry.items() if key not in ("fields", "records", "source", "hasOwner")}
+    facts = {**dict.fromkeys(_NOT_OF_EVENTS.split(), False), "createable": True, **facts}
+    return ObjectType(entry["name"], entry["keyPrefix"], facts, fields, [])
 
 
 def _object_type(entry: dict[str, Any]) -> ObjectType:
