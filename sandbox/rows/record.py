@@ -92,6 +92,9 @@ def rows_for(write: Write, formulas: Iterable[Formula], also: Iterable[str] = ()
 
 def refuse(cursor: duckdb.DuckDBPyConnection, rows: str) -> None:
     """Give the rows of the query `rows` (n, error) their error, unless they have one; a NULL refuses nothing."""
+    # Mostly there is none, and asking takes less to plan than changing.
+    if not cursor.execute(f"SELECT 1 FROM ({rows}) WHERE error IS NOT NULL LIMIT 1").fetchone():
+        return
     cursor.execute(
         f"UPDATE outcome SET error = e.error FROM ({rows}) e"
         " WHERE e.n = outcome.n AND e.error IS NOT NULL AND outcome.error IS NULL"
