@@ -9,6 +9,7 @@ import requests
 
 from tests.sandbox.conftest import Client
 from tests.sandbox.rows.channels import CHANNELS, Error, control
+from tests.sandbox_process import SandboxProcess
 
 PERMISSIONS: dict[str, Any] = {
     "objects": {
@@ -84,3 +85,53 @@ def test_batches_that_run_together_lock_the_parents_of_their_rows(ruled: Client)
     ]
     assert control(ruled, "rules", method="GET")["held"] == []
     assert len(ruled.query("SELECT Id FROM Contact")) == 2
+
+
+def test_a_column_that_is_no_field_is_refused_as_each_channel_does(ruled: Client) -> None:
+    rows = [{"LastName": "A"}, {"LastName": "B", "Nothing__c": "x"}]
+    refused: Error = ("INVALID_FIELD", "No such column 'Nothing__c' on sobject of type Contact", [])
+    assert CHANNELS["collections"](ruled, "insert", "Contact", rows, "") == [None, refused]
+    answer = ruled.call("POST", "/sobjects/Contact", json=rows[1])
+    assert (answer.status_code, answer.json()) == (400, [{"message": refused[1], "errorCode": refused[0]}])
+    job = ruled.start_job("insert", "LastName,Nothing__c\nA,x\n")
+    assert ruled.wait(job)["errorMessage"] == "InvalidBatch : Field name not found : Nothing__c"
+    assert len(ruled.query("SELECT Id FROM Contact")) == 1
+
+
+def test_what_is_not_there_is_not_found(ruled: Client) -> None:
+    missing = {"errorCode": "NOT_FOUND", "message": "The requested resource does not exist"}
+    no_key = "Provided external ID field does not exist or is not accessible: {0}"
+    for method, path, message in (
+        ("POST", "/sobjects/Nothing__c", missing["message"]),
+        ("PATCH", "/sobjects/Contact/nonsense", no_key.format("nonsense")),
+        ("PATCH", "/sobjects/Contact/Title/x", no_key.format("Title")),
+        ("DELETE", "/sobjects/Contact/External_Id__c/x", missing["message"]),
+    ):
+        answer = ruled.call(method, path, json={"LastName": "A"})
+        assert (answer.status_code, answer.json()) == (404, [{**missing, "message": message}]), path
+
+
+def test_half_a_character_is_no_text(ruled: Client) -> None:
+    for text in (b'"\\ud800"', b'"\xed\xa0\x80"'):
+        body = b'{"LastName": ' + text + b"}"
+        answer = ruled.call("POST", "/sobjects/Contact", data=body, headers={"Content-Type": "application/json"})
+        assert (answer.status_code, answer.json()[0]["errorCode"]) == (400, "JSON_PARSER_ERROR")
+    whole = ruled.call("POST", "/sobjects/Contact", json={"LastName": "\U0001f600"})
+    assert whole.status_code == 201
+    assert ruled.query("SELECT LastName FROM Contact") == [{"LastName": "\U0001f600"}]
+
+
+def test_beyond_the_limit_of_calls_nothing_is_taken() -> None:
+    with SandboxProcess(daily_api_requests=2, https=False) as sandbox:
+        client = Client(sandbox)
+        job = client.open_job("insert")
+        client.call("POST", "/sobjects/Contact", json={"LastName": "A"})
+        refused = [
+            client.call("POST", "/sobjects/Contact", json={"LastName": "B"}),
+            client.call("POST", "/composite/sobjects", json={"records": []}),
+            client.call("POST", "/jobs/ingest", json={"object": "Contact", "operation": "insert"}),
+            client.upload(job, "LastName\nC\n"),
+        ]
+        limit = [{"message": "TotalRequests Limit exceeded.", "errorCode": "REQUEST_LIMIT_EXCEEDED"}]
+        assert [(each.status_code, each.json()) for each in refused] == [(403, limit)] * 4
+        assert sandbox.state()["objects"]["Contact"]["live"] == 1
