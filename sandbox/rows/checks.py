@@ -8,7 +8,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from sandbox.rows.definitions import SELF_REFERENCE, StatusRule, Trigger
-from sandbox.rows.formula import IS_NEW, NOW, PRIOR, Formula
+from sandbox.rows.formula import IS_NEW, NOW, PRIOR, USER, Formula
 from sandbox.rows.policy import NO_PARENTS
 from sandbox.rows.record import NUMBER, record_rows, refuse, rows_for
 from sandbox.rows.rules import literal, literals, name, row_error
@@ -85,7 +85,8 @@ def refuse_parents(cursor: duckdb.DuckDBPyConnection, write: Write) -> None:
     for rule in write.rules.filters:
         if filtered := write.column_of(rule.field.name):
             error = literal(row_error("FIELD_FILTER_VALIDATION_EXCEPTION", rule.message, [rule.field.name]))
-            parents = f"SELECT *, false AS {IS_NEW}, {_now(write)} AS {NOW} FROM {name('v_' + rule.target.name)}"
+            facts = f"false AS {IS_NEW}, {_now(write)} AS {NOW}, {literal(write.user_id)} AS {USER}"
+            parents = f"SELECT *, {facts} FROM {name('v_' + rule.target.name)}"
             wrong = f"SELECT Id FROM ({parents}) WHERE NOT {rule.condition.sql}"
             refuse(cursor, f"SELECT b.n, {error} AS error FROM typed b WHERE b.v_{filtered} IN ({wrong})")
 

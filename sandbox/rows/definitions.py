@@ -202,6 +202,8 @@ class _Reader:
         if target is None:
             raise self.wrong("a lookup filter needs a lookup to one object of the org")
         condition = self.condition(given["formula"], target)
+        if condition.prior:
+            raise self.wrong("a lookup filter is about a stored record: ISCHANGED and PRIORVALUE have no meaning in it")
         return LookupFilter(field, target, condition, str(given.get("message", WRONG_FILTER)))
 
     def duplicate_rule(self, given: dict[str, Any]) -> DuplicateRule:

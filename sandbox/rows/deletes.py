@@ -67,6 +67,8 @@ def _delete(cursor: duckdb.DuckDBPyConnection, write: Write, target: ObjectType,
             f"UPDATE {table} SET IsDeleted = true, LastModifiedDate = {now}, SystemModstamp = {now},"
             f" LastModifiedById = {literal(write.user_id)} WHERE Id IN (SELECT id FROM {going})"
         )
+    if write.changes:
+        write.changes.deleted(cursor, target, going, write)
     for each in write.policy.children.get(target.name, []):
         if not _any_child(cursor, each):
             continue

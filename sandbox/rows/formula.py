@@ -55,6 +55,7 @@ COMMENT: "/*" /(.|\n)*?/ "*/"
 # The columns a compiled formula reads beside those of the record's fields.
 IS_NEW = '"$new"'
 NOW = '"$now"'
+USER = '"$user"'
 PRIOR = "$prior."
 FIELD_KINDS = {"boolean": "boolean", "date": "date", "datetime": "datetime"}
 ESCAPES = {"n": "\n", "r": "\r", "t": "\t"}
@@ -225,6 +226,9 @@ class _Compiler:
         if len(names) == 1 and names[0].upper() in ("TRUE", "FALSE"):
             return Value(names[0].lower(), "boolean")
         owner, sql, own = self.target, "", True
+        if names[0].startswith("$"):
+            owner, sql = self._global(part, names[0], len(names))
+            names, own = names[1:], False
         for step in names[:-1]:
             lookup = self._lookup(part, owner, step)
             here = self._read(lookup) if own else sql.format(name(lookup.name))
@@ -239,6 +243,19 @@ class _Compiler:
         if self.stored and found.formula:
             raise self.fail(part, f"Field {'.'.join(names)} is a formula: a formula field cannot read it")
         return _field_value(found, sql.format(name(found.name)), None)
+
+    def _global(self, part: Any, called: str, length: int) -> tuple[ObjectType, str]:
+        """The record of `$User`, `$Profile` or `$RecordType`: its object, and the SQL of one of its fields."""
+        object_name = {"$user": "User", "$profile": "Profile", "$recordtype": "RecordType"}.get(called.lower(), "")
+        target, own_type = self.schema.object_named(object_name), self.target.field_named("RecordTypeId")
+        if target is None or self.stored or length < 2 or (object_name == "RecordType" and own_type is None):
+            raise self.fail(part, f"Field {called} does not exist. Check spelling.")
+        here = USER
+        if object_name == "Profile":
+            here = f'(SELECT p.ProfileId FROM "User" p WHERE p.Id = {USER})'
+        elif own_type is not None and object_name == "RecordType":
+            here = self._read(own_type)
+        return target, f"(SELECT p.{{}} FROM {self._rows(target)} p WHERE p.Id = {here})"
 
     def _rows(self, target: ObjectType) -> str:
         """The rows of a parent: formula fields read its table, since its view may not be there yet."""
@@ -268,11 +285,9 @@ class _Compiler:
         if entry is None:
             raise self.fail(part.children[0], f"Unknown function {called}. Check spelling.")
         kinds, template, kind = entry
-        required = [each for each in kinds if not each.endswith("?")]
-        if not len(required) <= len(given) <= len(kinds):
+        if len(given) != len(kinds):
             raise self.fail(part, f"Incorrect number of parameters for function '{called.upper()}()'.")
-        values = [self.typed(each, wanted.rstrip("?")).sql for each, wanted in zip(given, kinds, strict=False)]
-        values += ["NULL"] * (len(kinds) - len(values))
+        values = [self.typed(each, wanted).sql for each, wanted in zip(given, kinds, strict=True)]
         return Value("(" + template.format(*values) + ")", kind)
 
     def plain(self, part: Any) -> Value:
@@ -393,6 +408,14 @@ def _blank_value(compiler: _Compiler, part: Any, given: list[Any]) -> Value:
     return Value(f"coalesce({given_sql}, {second.sql})", first.kind)
 
 
+def _extreme(compiler: _Compiler, part: Any, given: list[Any]) -> Value:
+    called = str(part.children[0]).upper()
+    if not given:
+        raise compiler.fail(part, f"Incorrect number of parameters for function '{called}()'.")
+    values = ", ".join(compiler.typed(each, "number").sql for each in given)
+    return Value(f"{'greatest' if called == 'MAX' else 'least'}({values})", "number")
+
+
 def _is_changed(compiler: _Compiler, part: Any, given: list[Any]) -> Value:
     found = compiler.own_field(part, given)
     compiler.prior.add(found.name)
@@ -431,6 +454,8 @@ _SPECIAL: dict[str, Callable[[_Compiler, Any, list[Any]], Value]] = {
     "IF": _if,
     "CASE": _case,
     "BLANKVALUE": _blank_value,
+    "MAX": _extreme,
+    "MIN": _extreme,
     "NULLVALUE": _blank_value,
     "ISCHANGED": _is_changed,
     "PRIORVALUE": _prior_value,
@@ -439,7 +464,7 @@ _SPECIAL: dict[str, Callable[[_Compiler, Any, list[Any]], Value]] = {
     "TODAY": _without_parameters(f"CAST({NOW} AS DATE)", "date"),
 }
 
-# Function -> kinds of its parameters (? may be left out), its SQL, and the kind of its result.
+# Function -> kinds of its parameters, its SQL, and the kind of its result.
 _FUNCTIONS: dict[str, tuple[list[str], str, str]] = {
     "NOT": (["boolean"], "NOT {0}", "boolean"),
     "LEN": (["text"], "length({0})", "number"),
@@ -460,8 +485,6 @@ _FUNCTIONS: dict[str, tuple[list[str], str, str]] = {
     "FLOOR": (["number"], "floor({0})", "number"),
     "CEILING": (["number"], "ceil({0})", "number"),
     "MOD": (["number", "number"], "{0} % nullif({1}, 0)", "number"),
-    "MAX": (["number", "number", "number?"], "greatest({0}, {1}, {2})", "number"),
-    "MIN": (["number", "number", "number?"], "least({0}, {1}, {2})", "number"),
     "DATE": (
         ["number", "number", "number"],
         "TRY_CAST(printf('%04d-%02d-%02d', CAST({0} AS INT), CAST({1} AS INT), CAST({2} AS INT)) AS DATE)",

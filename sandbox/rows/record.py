@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import TYPE_CHECKING
 
-from sandbox.rows.formula import IS_NEW, NOW, PRIOR, Formula
+from sandbox.rows.formula import IS_NEW, NOW, PRIOR, USER, Formula
 from sandbox.rows.rules import literal, name
 from sandbox.schema import Field
 
@@ -69,7 +69,7 @@ def record_rows(write: Write, fields: Iterable[str], prior: Iterable[str] = ()) 
     if computed := [each for each in wanted if not each.stored]:
         stored = [each for each in write.object.stored_fields if each.name != "Id"]
     columns = [f"o.n AS {NUMBER}", f"o.created AS {IS_NEW}", "o.id AS Id"]
-    columns.append(f"TIMESTAMP '{write.now.isoformat(sep=' ')}' AS {NOW}")
+    columns += [f"TIMESTAMP '{write.now.isoformat(sep=' ')}' AS {NOW}", f"{literal(write.user_id)} AS {USER}"]
     for each in stored:
         fresh, changed = new_value(each, write), changed_value(each, write)
         columns.append(f"CASE WHEN o.created THEN {fresh} ELSE {changed} END AS {name(each.name)}")

@@ -25,6 +25,7 @@ from sandbox.schema import Field, ObjectType
 from sandbox.store import Store, make_id
 
 if TYPE_CHECKING:
+    from sandbox.events.changes import Changes
     from sandbox.login.users import User
     from sandbox.org import Org
 
@@ -41,12 +42,14 @@ class WriteOptions:
     """What a caller asks for beside the rows.
 
     `allow_save` lets pass what a duplicate rule only alerts of. `assignment` names the assignment rule to run: its id,
-    `default` for the active one, or None. `data_url` is the path of the API version, for links in answers.
+    `default` for the active one, or None. `data_url` is the path of the API version, for links in answers. `origin` is
+    what change events tell of who wrote.
     """
 
     allow_save: bool = False
     assignment: str | None = None
     data_url: str = "/services/data/v67.0"
+    origin: str = "com/salesforce/api/rest/67.0"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -74,6 +77,7 @@ class Write:
     batch: str | None = None
     rights: Rights = Rights()
     closed: dict[str, str] = field(default_factory=dict)
+    changes: Changes | None = None
 
     @property
     def inserts(self) -> bool:
@@ -124,6 +128,7 @@ def new_write(
         batch=batch,
         rights=org.permissions.rights(user, target.name) if user else Rights(),
         closed=_closed_objects(org, user) if user else {},
+        changes=org.changes,
     )
 
 
@@ -184,11 +189,15 @@ def apply_rows(store: Store, cursor: duckdb.DuckDBPyConnection, write: Write, so
     checks.take_locks(cursor, write)
     checks.run_triggers(cursor, write, "after")
     assign_owners(cursor, write)
+    if write.changes:
+        write.changes.before(cursor, write)
     if fresh:
         _insert(cursor, write)
     if known:
         _update(cursor, write)
     people.keep_contacts(store, cursor, write)
+    if write.changes:
+        write.changes.after(cursor, write)
 
 
 def _find_parents(cursor: duckdb.DuckDBPyConnection, write: Write, source: str) -> None:

@@ -270,3 +270,43 @@ def test_a_person_account_has_a_contact_and_takes_no_fields_of_the_other_kind(ru
     assert list(contact.values())[1:] == ["Jane Poe", "j@x.io", "P1", made, True]
     assert ruled.call("DELETE", f"/sobjects/Account/{made}").status_code == 204
     assert ruled.query("SELECT Id FROM Contact") == []
+
+
+def test_formulas_mean_what_they_mean_in_salesforce(ruled: Client) -> None:
+    whole, forbidden = (ruled.create("Account", Name=name) for name in ("W", "A"))
+    rows = {
+        "Price__c": {"2": None, "1.99": "Too cheap", "": None},
+        "Code__c": {"AB-12": None, "AB-": "Wrong code", "xAB-1": "Wrong code"},
+        "Whole__c": {forbidden: "No parts for A"},
+        "Made__c": {"2020-01-01": None, "2019-12-31": "Out of date", "2999-01-01": "Out of date"},
+        "Colours__c": {"Red;Green": None, "Blue;Red": "Not both"},
+        "Name": {"badly": None},
+    }
+    sent = [
+        ({"Name": "P", "Whole__c": whole, field: value}, text)
+        for field, by in rows.items()
+        for value, text in by.items()
+    ]
+    sent += [
+        ({"Name": "Badly", "Whole__c": whole, "Kind__c": kind}, text)
+        for kind, text in (("Bolt", None), ("Nut", "No such words"))
+    ]
+    told = CHANNELS["collections"](ruled, "insert", "Part__c", [row for row, _ in sent], "")
+    assert [each and each[1] for each in told] == [text for _, text in sent]
+
+
+def test_a_detail_needs_its_master_keeps_it_and_goes_with_it_and_a_lookup_may_forbid_a_delete(ruled: Client) -> None:
+    whole, other = (ruled.create("Account", Name=name) for name in ("W", "Other"))
+    part = ruled.create("Part__c", Name="P", Whole__c=whole)
+    spare = ruled.create("Part__c", Name="S", Whole__c=other, Spare__c=part)
+    held = "Your attempt to delete P could not be completed because it is associated with the following parts.: S"
+    for send in CHANNELS.values():
+        missing = ("REQUIRED_FIELD_MISSING", "Required fields are missing: [Whole__c]", ["Whole__c"])
+        assert send(ruled, "insert", "Part__c", [{"Name": "X"}], "") == [missing]
+        (moved,) = send(ruled, "update", "Part__c", [{"Id": part, "Whole__c": other}], "")
+        assert moved and (moved[0], moved[2]) == ("INVALID_FIELD_FOR_INSERT_UPDATE", ["Whole__c"])
+        assert send(ruled, "delete", "Part__c", [{"Id": part}], "") == [("DELETE_FAILED", held, [])]
+    assert ruled.call("DELETE", f"/sobjects/Account/{other}").status_code == 204
+    assert [row["Id"] for row in ruled.query("SELECT Id FROM Part__c")] == [part]
+    assert [row["Id"] for row in ruled.query("SELECT Id FROM Part__c WHERE IsDeleted = true", "queryAll")] == [spare]
+    assert ruled.call("DELETE", f"/sobjects/Part__c/{part}").status_code == 204
