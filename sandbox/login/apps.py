@@ -15,6 +15,8 @@ from cryptography.exceptions import UnsupportedAlgorithm
 from cryptography.hazmat.primitives.asymmetric.rsa import RSAPublicKey
 from cryptography.hazmat.primitives.serialization import load_pem_public_key
 
+from sandbox.login.places import is_text
+
 if TYPE_CHECKING:
     from sandbox.org import Org
 
@@ -120,7 +122,7 @@ def read_app(given: Any, before: App | None = None) -> App:
 
     Raises AppError.
     """
-    if not isinstance(given, dict) or not isinstance(given.get("client_id"), str) or not given["client_id"]:
+    if not isinstance(given, dict) or not is_text(given.get("client_id")) or not given["client_id"]:
         raise AppError("an app is an object with at least a client_id")
     place = given["client_id"]
     if unknown := set(given) - set(_FIELDS):
@@ -130,11 +132,11 @@ def read_app(given: Any, before: App | None = None) -> App:
         if key in _SWITCHES:
             fits = isinstance(value, bool)
         elif key in _LISTS:
-            is_list = isinstance(value, list) and all(isinstance(each, str) for each in value)
+            is_list = isinstance(value, list) and all(is_text(each) for each in value)
             fits = is_list or (key == "users" and value is None)
             value = tuple(value) if is_list else value
         else:
-            fits = isinstance(value, str) or (value is None and key in ("client_secret", "certificate", "run_as"))
+            fits = is_text(value) or (value is None and key in ("client_secret", "certificate", "run_as"))
         if not fits:
             raise AppError(f"{place}: {key} is of the wrong kind")
         values[key] = value
@@ -158,8 +160,7 @@ class Apps:
         self._certificate = _read_certificate(certificate) if certificate else None
         self._apps: dict[str, App] = {}
         self.clear()
-        for given in org.store.documents("app"):
-            self._put(given)
+        self._change_all(org.store.documents("app"))
 
     def clear(self) -> None:
         """Back to the apps of the command line and the apps file."""
@@ -179,8 +180,7 @@ class Apps:
             secret_required_for_refresh=False,
         )
         self._apps = {each.client_id: each for each in (cli, own)}
-        for given in self._listed:
-            self._put(given)
+        self._change_all(self._listed)
 
     def __iter__(self) -> Any:
         return iter(list(self._apps.values()))
@@ -188,20 +188,27 @@ class Apps:
     def find(self, client_id: str) -> App | None:
         return self._apps.get(client_id)
 
-    def _put(self, given: Any) -> App:
-        app = read_app(given, self._apps.get(given.get("client_id", "")) if isinstance(given, dict) else None)
-        self._apps[app.client_id] = app
-        return app
+    def _change_all(self, listed: list[Any]) -> list[App]:
+        """Add or change apps, after all of them were found good."""
+        apps = dict(self._apps)
+        changed = []
+        for given in listed:
+            before = apps.get(str(given.get("client_id"))) if isinstance(given, dict) else None
+            changed.append(read_app(given, before))
+            apps[changed[-1].client_id] = changed[-1]
+        self._apps = apps
+        return changed
 
-    def put(self, given: Any) -> App:
-        """Add an app, or change the one of that client id.
+    def put(self, listed: list[Any]) -> list[App]:
+        """Add apps, or change those of these client ids; all or none.
 
         Raises AppError.
         """
-        app = self._put(given)
-        with self._org.store.writing() as cursor:
-            self._org.store.put_document(cursor, "app", app.client_id, dataclasses.asdict(app))
-        return app
+        changed = self._change_all(listed)
+        for app in changed:
+            with self._org.store.writing() as cursor:
+                self._org.store.put_document(cursor, "app", app.client_id, dataclasses.asdict(app))
+        return changed
 
     def remove(self, client_id: str) -> bool:
         """Take an app away; whether it was known."""

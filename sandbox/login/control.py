@@ -8,6 +8,7 @@ from typing import Any
 
 from sandbox.call import Answer, Call
 from sandbox.login.apps import AppError
+from sandbox.login.places import is_text
 from sandbox.login.users import User, UserError
 from sandbox.org import Org
 from sandbox.wire import SalesforceError, not_found
@@ -22,7 +23,7 @@ def put_users(org: Org, call: Call) -> Answer:
     """POST /_sandbox/users: add a user or a list of them, or change those of these usernames."""
     given = _json(call)
     try:
-        users = [org.users.put(each).as_json() for each in (given if isinstance(given, list) else [given])]
+        users = [each.as_json() for each in org.users.put(given if isinstance(given, list) else [given])]
     except UserError as error:
         raise SalesforceError(400, "BAD_USER", str(error)) from None
     return Answer(201, users if isinstance(given, list) else users[0])
@@ -48,7 +49,7 @@ def put_apps(org: Org, call: Call) -> Answer:
     """POST /_sandbox/apps: add an app or a list of them, or change those of these client ids."""
     given = _json(call)
     try:
-        apps = [org.apps.put(each).as_json() for each in (given if isinstance(given, list) else [given])]
+        apps = [each.as_json() for each in org.apps.put(given if isinstance(given, list) else [given])]
     except AppError as error:
         raise SalesforceError(400, "BAD_APP", str(error)) from None
     return Answer(201, apps if isinstance(given, list) else apps[0])
@@ -88,7 +89,7 @@ def password_state(org: Org, call: Call) -> Answer:
 def set_password(org: Org, call: Call) -> Answer:
     """POST sobjects/User/ID/password {"NewPassword"}."""
     user, given = _user_of(org, call), call.json_object().get("NewPassword")
-    if not isinstance(given, str) or not given:
+    if not is_text(given) or not given:
         raise SalesforceError(400, "REQUIRED_FIELD_MISSING", "Required fields are missing: [NewPassword]")
     if len(given) < 8 or given.isalpha() or given.isdigit():
         message = "Your password must be at least 8 characters long, and have letters and numbers"

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 from urllib.parse import parse_qsl
 
 from sandbox.wire import SalesforceError
@@ -46,6 +46,17 @@ def form_of(call: Call) -> dict[str, str]:
     """The fields of a form, from the body and the query string."""
     text = call.body.decode("utf-8", "replace")
     return {**call.query, **dict(parse_qsl(text, keep_blank_values=True))}
+
+
+def is_text(value: Any) -> bool:
+    """Whether a JSON value is text that can be written; half a surrogate pair cannot."""
+    if not isinstance(value, str):
+        return False
+    try:
+        value.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
 
 
 def oauth_error(error: str, description: str, status: int = 400) -> SalesforceError:

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from sandbox.login.permissions import Allowed, PermissionsError, read_permissions
+from sandbox.login.places import is_text
 from sandbox.rows.rules import name as quoted
 from sandbox.store import make_id
 
@@ -20,7 +21,8 @@ if TYPE_CHECKING:
 MAX_FAILURES = 10
 LOCKOUT_SECONDS = 900
 _USERNAME = re.compile(r"[^@\s]+@[^@\s]+\.[^@\s]+")
-_TEXTS = ("username", "password", "security_token", "first_name", "last_name", "email")
+# Texts and their greatest lengths, which are those of the User record.
+_TEXTS = {"username": 80, "password": 255, "security_token": 80, "first_name": 40, "last_name": 80, "email": 128}
 _SWITCHES = ("active", "locked", "token_required", "password_expired")
 _KEYS = {*_TEXTS, *_SWITCHES, "permissions"}
 
@@ -76,16 +78,14 @@ class Users:
         self._listed = read_users_file(file) if file else []
         self._users: list[User] = []
         self._start()
-        for given in org.store.documents("user"):
-            self._change(given)
+        self._change_all(org.store.documents("user"))
 
     def _start(self) -> None:
         settings = self._org.settings
         admin = User(make_id("005", 1), settings.username, settings.password, settings.security_token)
         admin.first_name, admin.last_name, admin.email = "Sandy", "Box", settings.username
         self._users = [admin]
-        for given in self._listed:
-            self._change(given)
+        self._change_all(self._listed)
 
     @property
     def admin(self) -> User:
@@ -102,21 +102,22 @@ class Users:
         """The user of a 15- or 18-character id."""
         return next((each for each in self._users if each.id[:15] == user_id[:15]), None)
 
-    def put(self, given: Any) -> User:
-        """Add a user, or change the one of that username.
+    def put(self, listed: list[Any]) -> list[User]:
+        """Add users, or change those of these usernames; all or none.
 
         Raises UserError.
         """
-        user = self._change(given)
-        self._keep(user)
+        users = self._change_all(listed)
         self.stand()
-        values = _record(user)
-        changes = ", ".join(f"{quoted(each)} = ?" for each in values)
-        with self._org.store.writing() as cursor:
-            cursor.execute(f'UPDATE "User" SET {changes} WHERE Id = ?', [*values.values(), user.id])
-        if not user.active:
-            self._org.sessions.end_all(user)
-        return user
+        for user in users:
+            self._keep(user)
+            values = _record(user)
+            changes = ", ".join(f"{quoted(each)} = ?" for each in values)
+            with self._org.store.writing() as cursor:
+                cursor.execute(f'UPDATE "User" SET {changes} WHERE Id = ?', [*values.values(), user.id])
+            if not user.active:
+                self._org.sessions.end_all(user)
+        return users
 
     def _keep(self, user: User) -> None:
         with self._org.store.writing() as cursor:
@@ -139,16 +140,24 @@ class Users:
         """Back to the users of the command line and the users file."""
         self._start()
 
-    def _change(self, given: Any) -> User:
+    def _change_all(self, listed: list[Any]) -> list[User]:
+        """Add or change users, after all of them were found good."""
+        permissions = [self._permissions_of(given) for given in listed]
+        return [self._change(given, allowed) for given, allowed in zip(listed, permissions, strict=True)]
+
+    def _permissions_of(self, given: Any) -> Allowed | None:
+        """Check a user; his permissions, if he is given any."""
         _check(given)
-        user = self.named(str(given["username"]))
+        if self.named(given["username"]) is None and "password" not in given:
+            raise UserError(f"{given['username']}: a new user needs a password")
         try:
-            allowed = read_permissions(self._org.schema, given["permissions"]) if "permissions" in given else None
+            return read_permissions(self._org.schema, given["permissions"]) if "permissions" in given else None
         except PermissionsError as error:
             raise UserError(f"{given['username']}: {error}") from None
+
+    def _change(self, given: dict[str, Any], allowed: Allowed | None) -> User:
+        user = self.named(given["username"])
         if user is None:
-            if not given.get("password"):
-                raise UserError(f"{given['username']}: a new user needs a password")
             user = User("", given["username"], given["password"], email=given["username"])
             self._users.append(user)
         for key in (*_TEXTS, *_SWITCHES):
@@ -250,15 +259,15 @@ def read_users_file(file: Path) -> list[dict[str, Any]]:
 
 
 def _check(given: Any) -> None:
-    if not isinstance(given, dict) or not isinstance(given.get("username"), str):
+    if not isinstance(given, dict) or not is_text(given.get("username")):
         raise UserError("a user is an object with at least a username")
     if unknown := set(given) - _KEYS:
         raise UserError(f"{given['username']}: unknown key {min(unknown)!r}; known are {', '.join(sorted(_KEYS))}")
     if not _USERNAME.fullmatch(given["username"]) or len(given["username"]) > 80:
         raise UserError(f"{given['username']}: a username has the form of an email address, of at most 80 characters")
-    for key in _TEXTS:
-        if not isinstance(given.get(key, ""), str):
-            raise UserError(f"{given['username']}: {key} is text")
+    for key, most in _TEXTS.items():
+        if not is_text(given.get(key, "")) or len(given.get(key, "")) > most:
+            raise UserError(f"{given['username']}: {key} is text of at most {most} characters")
     for key in _SWITCHES:
         if not isinstance(given.get(key, False), bool):
             raise UserError(f"{given['username']}: {key} is true or false")

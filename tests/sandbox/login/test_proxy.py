@@ -12,6 +12,7 @@ import requests
 from cryptography import x509
 from simple_salesforce import Salesforce, SalesforceAuthenticationFailed
 
+from sandbox.proxy import Proxy
 from tests.sandbox.login.oauth_client import Signer
 from tests.sandbox_process import SandboxProcess
 
@@ -139,3 +140,15 @@ def test_the_authority_vouches_for_no_other_site(proxied: SandboxProcess) -> Non
         "127.0.0.1/32",
         "::1/128",
     }
+
+
+def test_the_pubsub_hosts_are_led_to_its_listener_once_there_is_one() -> None:
+    ports: list[int | None] = [None]
+    proxy = Proxy("127.0.0.1", 8443, lambda: ports[0])
+    assert proxy.port_for("api.pubsub.salesforce.com:7443") is None
+    ports[0] = 7000
+    assert (
+        proxy.port_for("api.pubsub.salesforce.com:7443") == proxy.port_for("API.deu.pubsub.salesforce.com:443") == 7000
+    )
+    assert proxy.port_for("login.salesforce.com:443") == 8443
+    assert proxy.port_for("login.salesforce.com:7443") is None

@@ -47,6 +47,8 @@ def test_each_user_stands_as_a_record_with_an_id_of_its_own(sandbox: SandboxProc
         ("users", {"username": "u"}, "the form of an email address"),
         ("users", {"username": "u@x.example", "password": ""}, "may not be empty"),
         ("users", {"username": "u@x.example", "password": 1}, "password is text"),
+        ("users", {"username": "u@x.example", "password": "\ud800"}, "password is text"),
+        ("users", {"username": "u@x.example", "password": "p", "first_name": "x" * 41}, "at most 40 characters"),
         ("users", {"username": "u@x.example", "active": "yes"}, "active is true or false"),
         ("users", {"username": "u@x.example", "role": "x"}, "unknown key 'role'"),
         ("apps", {}, "an app is an object with at least a client_id"),
@@ -54,6 +56,8 @@ def test_each_user_stands_as_a_record_with_an_id_of_its_own(sandbox: SandboxProc
         ("apps", {"client_id": "a", "flows": ["magic"]}, "unknown flows magic"),
         ("apps", {"client_id": "a", "scopes": "api"}, "scopes is of the wrong kind"),
         ("apps", {"client_id": "a", "pkce_required": 1}, "pkce_required is of the wrong kind"),
+        ("apps", {"client_id": {}}, "an app is an object with at least a client_id"),
+        ("apps", {"client_id": "a", "client_secret": "\ud800"}, "client_secret is of the wrong kind"),
         ("apps", {"client_id": "a", "name": None}, "name is of the wrong kind"),
         ("apps", {"client_id": "a", "certificate": "x"}, "neither an X.509 certificate nor a public key"),
     ],
@@ -64,6 +68,10 @@ def test_users_and_apps_that_cannot_be_are_refused_with_the_reason(
     answer = _control(sandbox, "POST", what, json=given)
     assert answer.status_code == 400
     assert reason in answer.json()[0]["message"]
+    # Of a list all are taken, or none.
+    good = {"users": {"username": "good@x.example", "password": "p"}, "apps": {"client_id": "good"}}[what]
+    assert _control(sandbox, "POST", what, json=[good, given]).status_code == 400
+    assert "good" not in _control(sandbox, "GET", what).text
     assert _control(sandbox, "POST", what, data=b"{").status_code == 400
 
 
