@@ -5,6 +5,8 @@ from __future__ import annotations
 import csv
 import datetime
 from collections.abc import Iterator
+from dataclasses import dataclass, field
+from decimal import Decimal
 from pathlib import Path
 from typing import Any
 from xml.sax.saxutils import escape
@@ -125,10 +127,10 @@ def _xml_result(each: dict[str, Any]) -> str:
     return f"<result>{errors}{own_id}{flags}</result>"
 
 
-def _listed(values: Iterator[Any], head: bytes, between: bytes, tail: bytes, show: Any) -> Iterator[bytes]:
+def _listed(parts: Iterator[str], head: bytes, between: bytes, tail: bytes) -> Iterator[bytes]:
     yield head
-    for place, each in enumerate(values):
-        yield (between if place else b"") + show(each).encode()
+    for place, each in enumerate(parts):
+        yield (between if place else b"") + each.encode()
     yield tail
 
 
@@ -147,28 +149,53 @@ def query_result(batch: Batch, content_type: str, version: str) -> Answer:
     if content_type == "CSV":
         stream = extract.csv(0, extract.total) if extract.total else iter([NO_RECORDS])
     elif content_type == "JSON":
-        stream = _listed(_json_records(extract, target, version), b"[", b",", b"]", lambda each: dumps(each))
+        shown = (dumps(_json_record(each, version)) for each in _records(extract, target))
+        stream = _listed(shown, b"[", b",", b"]")
     else:
         instance = 'xmlns:xsi="http://www.w3.org/2001/XMLSchema-instance"'
         head = f'{XML_HEAD}<queryResult xmlns="{NAMESPACE}" {instance}>'.encode()
-        stream = _listed(_xml_records(extract, target), head, b"", b"</queryResult>", lambda each: each)
+        stream = _listed(map(_xml_record, _records(extract, target)), head, b"", b"</queryResult>")
     return Answer(200, stream=stream, content_type=CONTENT_TYPES[content_type])
 
 
-def _json_records(extract: Extract, target: str, version: str) -> Iterator[dict[str, Any]]:
+@dataclass
+class _Record:
+    """A record of a query result, or a parent in one; `values` are texts with their types, or parents (None: null)."""
+
+    kind: str
+    values: dict[str, tuple[str, str] | _Record | None] = field(default_factory=dict)
+
+
+def _records(extract: Extract, target: str) -> Iterator[_Record]:
     types = extract.facts["types"]
+    titles = [title.split(".") for title in extract.header]
     for row in extract.rows():
-        attributes = {"type": target}
-        record: dict[str, Any] = {"attributes": attributes}
-        for title, kind, text in zip(extract.header, types, row, strict=True):
-            *parents, last = title.split(".")
-            place = record
-            for parent in parents:
-                place = place.setdefault(parent, {})
-            place[last] = _json_value(kind, text)
-            if title == "Id":
-                attributes["url"] = f"/services/data/v{version}/sobjects/{target}/{text}"
+        flags = row[len(titles) :]
+        kinds = {path: kind for (path, kind), there in zip(extract.facts["parents"], flags, strict=True) if there}
+        record = _Record(target)
+        for path, kind, text in zip(titles, types, row, strict=False):
+            place: _Record | None = record
+            for depth, key in enumerate(path[:-1], 1):
+                if place is not None:
+                    above = kinds.get(".".join(path[:depth]))
+                    found = place.values.setdefault(key, _Record(above) if above else None)
+                    place = found if isinstance(found, _Record) else None
+            if place is not None:
+                place.values[path[-1]] = (kind, text)
         yield record
+
+
+def _json_record(record: _Record, version: str) -> dict[str, Any]:
+    attributes = {"type": record.kind}
+    values: dict[str, Any] = {}
+    for key, each in record.values.items():
+        if each is None or isinstance(each, _Record):
+            values[key] = each and _json_record(each, version)
+            continue
+        values[key] = _json_value(*each)
+        if key == "Id":
+            attributes["url"] = f"/services/data/v{version}/sobjects/{record.kind}/{each[1]}"
+    return {"attributes": attributes, **values}
 
 
 def _json_value(kind: str, text: str) -> Any:
@@ -178,19 +205,21 @@ def _json_value(kind: str, text: str) -> Any:
     if kind == "boolean":
         return text == "true"
     if kind in NUMBER_TYPES:
-        return float(text) if "." in text else int(text)
+        return Decimal(text) if "." in text else int(text)
     if kind in ("date", "datetime"):
         moment = datetime.datetime.fromisoformat(text.replace("Z", "+00:00"))
         return int(moment.replace(tzinfo=datetime.UTC).timestamp() * 1000)
     return text
 
 
-def _xml_records(extract: Extract, target: str) -> Iterator[str]:
+def _xml_record(record: _Record, element: str = "records") -> str:
     """A query for Id gives it twice ("Use Bulk Query")."""
-    for row in extract.rows():
-        cells = []
-        for title, text in zip(extract.header, row, strict=True):
-            name = escape(title)
-            cell = f"<{name}>{escape(text)}</{name}>" if text else f'<{name} xsi:nil="true"/>'
-            cells += [cell, cell] if title == "Id" else [cell]
-        yield f'<records xsi:type="sObject"><type>{target}</type>{"".join(cells)}</records>'
+    cells = []
+    for key, each in record.values.items():
+        name = escape(key)
+        if each is None or isinstance(each, _Record):
+            cells.append(_xml_record(each, name) if each else f'<{name} xsi:nil="true"/>')
+            continue
+        cell = f"<{name}>{escape(each[1])}</{name}>" if each[1] else f'<{name} xsi:nil="true"/>'
+        cells += [cell, cell] if key == "Id" else [cell]
+    return f'<{element} xsi:type="sObject"><type>{record.kind}</type>{"".join(cells)}</{element}>'

@@ -14,14 +14,18 @@ from sandbox.org import Org
 from sandbox.rows.rules import literal
 from sandbox.schema import NUMBER_TYPES
 from sandbox.soql.compiler import compile_query
-from sandbox.soql.query import Query
+from sandbox.soql.query import Node, Parent, Query
 from sandbox.soql.scope import Expression
 from sandbox.store import Store
 from sandbox.wire import SalesforceError
 
 
 class Extract:
-    """The result of one bulk query; `facts` (header, types, total) is saved by the job or batch it belongs to."""
+    """The result of one bulk query; `facts` is saved by the job or batch it belongs to.
+
+    The facts: `columns` (labels), `types` of their fields, `parents` (path and object of each parent record the query
+    reads) and `total`.
+    """
 
     def __init__(self, store: Store, folder: Path, facts: dict[str, Any]) -> None:
         self._store = store
@@ -46,12 +50,16 @@ class Extract:
 
     def run(self, compiled: Query) -> None:
         """Read the records, in the order the query gives them."""
-        columns = ", ".join(f"{csv_text(each.expression)} AS c{place}" for place, each in enumerate(compiled.columns))
+        parents = _parents(compiled.nodes)
+        listed = [f"{csv_text(each.expression)} AS c{place}" for place, each in enumerate(compiled.columns)]
+        listed += [f"({compiled.expressions[at]}) IS NOT NULL AS p{n}" for n, (_, _, at) in enumerate(parents)]
+        columns = ", ".join(listed)
         with self._store.reading() as cursor:
             cursor.execute(f"COPY ({compiled.sql(columns)}) TO {self._file} (FORMAT parquet, ROW_GROUP_SIZE 20480)")
             found = cursor.execute(f"SELECT count(*) FROM {self._rows}").fetchone()
         self.facts["columns"] = [each.label for each in compiled.columns]
         self.facts["types"] = [each.expression.type for each in compiled.columns]
+        self.facts["parents"] = [[path, kind] for path, kind, _ in parents]
         self.facts["total"] = int(found[0]) if found else 0
 
     def csv(self, start: int, end: int, delimiter: str = ",", line_ending: str = "LF") -> Iterator[bytes]:
@@ -71,14 +79,25 @@ class Extract:
         finally:
             file.unlink(missing_ok=True)
 
-    def rows(self, size: int = 2000) -> Iterator[list[str]]:
-        """All rows as texts; an empty one is a null."""
-        columns = ", ".join(f"c{place}" for place in range(len(self.header)))
+    def rows(self, size: int = 2000) -> Iterator[list[Any]]:
+        """All rows: the texts of the columns, an empty one being a null, and for each parent whether there is one."""
+        places = [f"c{place}" for place in range(len(self.header))]
+        columns = ", ".join([*places, *(f"p{place}" for place in range(len(self.facts["parents"])))])
         with self._store.reading() as cursor:
             cursor.execute(f"SELECT {columns} FROM {self._rows} ORDER BY file_row_number")
             while found := cursor.fetchmany(size):
                 for row in found:
                     yield list(row)
+
+
+def _parents(nodes: dict[str, Node], above: str = "") -> list[tuple[str, str, int]]:
+    """Path, object and place of the id of each parent a query reads: `("Account.Owner", "User", 3)`."""
+    found = []
+    for key, node in nodes.items():
+        if isinstance(node, Parent):
+            found.append((above + key, node.type_name, node.id_index))
+            found += _parents(node.nodes, f"{above}{key}.")
+    return found
 
 
 def csv_text(each: Expression) -> str:

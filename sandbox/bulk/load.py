@@ -71,7 +71,10 @@ class Load:
             duplicates = name(f"{self.upload.table}_keys")
             self._collect_duplicates(column, key, duplicates)
         # Bulk runs an assignment rule only when the job names one.
-        options = WriteOptions(assignment=self.document["assignmentRuleId"])
+        options = WriteOptions(
+            assignment=self.document["assignmentRuleId"],
+            origin=f"com/salesforce/api/bulk/{self.document['apiVersion']}",
+        )
         user_id = self.document["createdById"]
         self.write = new_write(
             self.org, target, operation, columns, user_id, key=key, duplicates=duplicates, options=options

@@ -217,6 +217,21 @@ def test_xml_batches_are_written_and_queried(classic: Classic) -> None:
     assert "document type" in info["stateMessage"]
 
 
+def test_parents_are_nested_records_in_json_and_xml(classic: Classic, client: Client) -> None:
+    account = client.create("Account", Name="Parent")
+    client.load("insert", f"LastName,AccountId\na,{account}\nb,\n")
+    soql = "SELECT LastName, Account.Id, Account.Phone, Account.Owner.Username FROM Contact ORDER BY LastName"
+    found = classic.query(soql, "JSON").json()
+    owner = {"attributes": {"type": "User"}, "Username": "admin@sandbox.example"}
+    attributes = {"type": "Account", "url": f"/services/data/v60.0/sobjects/Account/{account}"}
+    above = {"attributes": attributes, "Id": account, "Phone": None, "Owner": owner}
+    assert [each["Account"] for each in found] == [above, None]
+    text = classic.query(soql, "XML").text
+    nested = '<Owner xsi:type="sObject"><type>User</type><Username>admin@sandbox.example</Username></Owner></Account>'
+    assert text.count(nested) == 1
+    assert text.endswith('<LastName>b</LastName><Account xsi:nil="true"/></records></queryResult>')
+
+
 def test_all_operations_work_with_csv_and_gzip(classic: Classic, client: Client) -> None:
     job = classic.open("insert")
     answer = classic.call(

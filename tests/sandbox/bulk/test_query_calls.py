@@ -5,8 +5,6 @@ import io
 import time
 from typing import Any
 
-import pytest
-
 from tests.sandbox.conftest import Client
 from tests.sandbox_process import SandboxProcess
 
@@ -43,6 +41,18 @@ def test_a_query_job_answers_csv_in_the_selected_order(client: Client) -> None:
     header, row = answer.content.decode().splitlines()
     assert header == '"Title","LastName","Score__c","Number_Ext__c","Last_Seen__c","Opted_In__c","Birthdate"'
     assert row == '"","Q""x","1.5","7","2024-01-02T03:04:05.000Z","true","2000-01-02"'
+
+
+def test_parents_are_columns_by_their_paths(client: Client) -> None:
+    account = client.create("Account", Name="Parent")
+    client.load("insert", f"LastName,AccountId\na,{account}\nb,\n")
+    soql = "SELECT LastName, Account.Name, Account.Owner.Username, Account.CreatedDate FROM Contact ORDER BY LastName"
+    job_id = _start(client, soql)
+    _wait(client, job_id)
+    header, first, second = client.call("GET", f"/jobs/query/{job_id}/results").text.splitlines()
+    assert header == '"LastName","Account.Name","Account.Owner.Username","Account.CreatedDate"'
+    assert first.startswith('"a","Parent","admin@sandbox.example","20')
+    assert second == '"b","","",""'
 
 
 def test_numbers_of_18_digits_stay_exact(client: Client) -> None:
@@ -95,20 +105,27 @@ def test_query_all_sees_the_recycle_bin(client: Client) -> None:
     assert counts == {"query": 0, "queryAll": 1}
 
 
-@pytest.mark.parametrize(
-    ("body", "code"),
-    [
-        ({"operation": "query", "query": "SELECT nope FROM Contact"}, "INVALID_FIELD"),
-        ({"operation": "query", "query": "SELECT COUNT() FROM Contact"}, "FUNCTIONALITY_NOT_ENABLED"),
-        ({"operation": "query", "query": "SELECT Id FROM Contact LIMIT 5 OFFSET 5"}, "FUNCTIONALITY_NOT_ENABLED"),
-        ({"operation": "query", "query": "SELECT MailingAddress FROM Contact"}, "FUNCTIONALITY_NOT_ENABLED"),
-        ({"operation": "insert", "query": "SELECT Id FROM Contact"}, "INVALIDJOB"),
-        ({"operation": "query"}, "INVALIDJOB"),
-    ],
-)
-def test_a_query_job_that_cannot_be_is_refused(client: Client, body: dict[str, str], code: str) -> None:
-    answer = client.call("POST", "/jobs/query", json=body)
-    assert (answer.status_code, answer.json()[0]["errorCode"]) == (400, code)
+REFUSED = [
+    ({"operation": "query", "query": "SELECT nope FROM Contact"}, "INVALID_FIELD"),
+    ({"operation": "query", "query": "SELECT COUNT() FROM Contact"}, "FUNCTIONALITY_NOT_ENABLED"),
+    ({"operation": "query", "query": "SELECT Id FROM Contact LIMIT 5 OFFSET 5"}, "FUNCTIONALITY_NOT_ENABLED"),
+    ({"operation": "query", "query": "SELECT MailingAddress FROM Contact"}, "FUNCTIONALITY_NOT_ENABLED"),
+    ({"operation": "query", "query": "SELECT Title FROM Contact GROUP BY Title"}, "FUNCTIONALITY_NOT_ENABLED"),
+    ({"operation": "query", "query": "SELECT (SELECT Id FROM Contacts) FROM Account"}, "FUNCTIONALITY_NOT_ENABLED"),
+    (
+        {"operation": "query", "query": "SELECT TYPEOF Who WHEN Lead THEN Email END FROM Task"},
+        "FUNCTIONALITY_NOT_ENABLED",
+    ),
+    ({"operation": "query", "query": "SELECT Id FROM Contact", "color": "red"}, "JSON_PARSER_ERROR"),
+    ({"operation": "insert", "query": "SELECT Id FROM Contact"}, "INVALIDJOB"),
+    ({"operation": "query"}, "INVALIDJOB"),
+]
+
+
+def test_a_query_job_that_cannot_be_is_refused(client: Client) -> None:
+    for body, code in REFUSED:
+        answer = client.call("POST", "/jobs/query", json=body)
+        assert (answer.status_code, answer.json()[0]["errorCode"]) == (400, code), body
 
 
 def test_results_are_asked_for_too_early_by_another_version_or_after_an_abort(client: Client) -> None:
