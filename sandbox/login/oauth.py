@@ -202,7 +202,8 @@ def _app(org: Org, call: Call, form: dict[str, str], flow: str, *, needs_secret:
     app = org.apps.find(client_id)
     if app is None:
         raise oauth_error("invalid_client_id", "client identifier invalid")
-    if (needs_secret or secret is not None) and not app.knows_secret(secret):
+    proven = app.knows_secret(secret) and (bool(app.client_secret) or not needs_secret)
+    if (needs_secret or secret is not None) and not proven:
         raise oauth_error("invalid_client", "invalid client credentials")
     _require_flow(app, flow)
     return app

@@ -77,7 +77,7 @@ def test_client_credentials_need_a_user_to_run_as_and_the_orgs_own_host(sandbox:
         ({"username": ""}, "invalid_request", "missing required parameter: username"),
         ({"client_id": ""}, "invalid_request", "missing required parameter: client_id"),
         ({"client_id": "unknown"}, "invalid_client_id", "client identifier invalid"),
-        ({"client_id": "PlatformCLI", "client_secret": ""}, "unsupported_grant_type", "grant type not supported"),
+        ({"client_id": "PlatformCLI", "client_secret": ""}, "invalid_client", "invalid client credentials"),
         ({"client_secret": "wrong"}, "invalid_client", "invalid client credentials"),
         ({"grant_type": "magic"}, "unsupported_grant_type", "grant type not supported"),
         ({"grant_type": ""}, "unsupported_grant_type", "grant type not supported"),
