@@ -11,6 +11,8 @@ from typing import Any
 
 from sandbox.bulk.state import BulkState
 from sandbox.clock import Clock
+from sandbox.events.bus import Bus
+from sandbox.events.changes import Changes
 from sandbox.faults import Faults
 from sandbox.login.apps import Apps
 from sandbox.login.grants import Grants
@@ -46,6 +48,7 @@ class Settings:
     users_file: Path | None = None
     apps_file: Path | None = None
     app_certificate: Path | None = None
+    change_data: tuple[str, ...] = ()
 
 
 class Org:
@@ -57,6 +60,8 @@ class Org:
         self.store = Store(self.schema, settings.folder, durable=settings.durable)
         self.org_id = id18(settings.org_id[:15])
         self.clock = Clock()
+        self.bus = Bus(self)
+        self.changes = Changes(self, settings.change_data)
         self.permissions = Permissions(self.schema)
         self.users = Users(self, settings.users_file)
         self.apps = Apps(self, settings.apps_file, settings.app_certificate)
@@ -105,6 +110,8 @@ class Org:
         self.faults.clear()
         self.policy.reset()
         self.clock.reset()
+        self.bus.clear()
+        self.changes.reset()
         self.bulk.reset()
         self.log.clear()
         self.call_counts.clear()

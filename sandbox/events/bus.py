@@ -52,7 +52,7 @@ class Bus:
         with org.store.writing() as cursor:
             cursor.execute(
                 "CREATE TABLE IF NOT EXISTS _events"
-                " (replay BIGINT, topic VARCHAR, at DOUBLE, uuid VARCHAR, author VARCHAR, body VARCHAR)"
+                " (replay BIGINT, topic VARCHAR, moment DOUBLE, uuid VARCHAR, author VARCHAR, body VARCHAR)"
             )
         self._last = 0
         self._dropped = 0
@@ -100,9 +100,9 @@ class Bus:
     def _expire(self, cursor: duckdb.DuckDBPyConnection) -> None:
         """Drop what is older than 72 hours."""
         limit = self._org.clock.time() - RETENTION
-        found = cursor.execute("SELECT max(replay) FROM _events WHERE at <= ?", [limit]).fetchone()
+        found = cursor.execute("SELECT max(replay) FROM _events WHERE moment <= ?", [limit]).fetchone()
         if found and found[0] is not None:
-            cursor.execute("DELETE FROM _events WHERE at <= ?", [limit])
+            cursor.execute("DELETE FROM _events WHERE moment <= ?", [limit])
             self._dropped = max(self._dropped, found[0])
 
     def start_of(self, replay_id: int) -> int:
@@ -123,11 +123,11 @@ class Bus:
     def read(self, topics: Sequence[str], after: int, limit: int) -> list[Event]:
         """The next events of some topics, in order."""
         rows = self._org.store.rows(
-            f"SELECT replay, topic, at, uuid, author, body FROM _events WHERE topic IN {literals(topics)}"
-            " AND replay > ? AND at > ? ORDER BY replay LIMIT ?",
+            f"SELECT replay, topic, moment, uuid, author, body FROM _events WHERE topic IN {literals(topics)}"
+            " AND replay > ? AND moment > ? ORDER BY replay LIMIT ?",
             [after, self._org.clock.time() - RETENTION, limit],
         )
-        return [Event(*row[:5], json.loads(row[5])) for row in rows]
+        return [Event(row[0], row[1], row[2], row[3], row[4], json.loads(row[5])) for row in rows]
 
     @property
     def last(self) -> int:
@@ -137,7 +137,8 @@ class Bus:
     def count(self, seconds: float, topics: str = "%") -> int:
         """How many events of topics LIKE `topics` were published within the last `seconds`."""
         found = self._org.store.rows(
-            "SELECT count(*) FROM _events WHERE topic LIKE ? AND at > ?", [topics, self._org.clock.time() - seconds]
+            "SELECT count(*) FROM _events WHERE topic LIKE ? ESCAPE '\\' AND moment > ?",
+            [topics, self._org.clock.time() - seconds],
         )
         return int(found[0][0])
 

@@ -11,6 +11,7 @@ from sandbox.rest.describe import find_object
 from sandbox.rest.records import (
     body_fields,
     key_field,
+    publish_records,
     record_json,
     wanted_fields,
     write_options,
@@ -105,7 +106,7 @@ def _type_of(org: Org, call: Call, record: dict[str, Any]) -> ObjectType:
     if not isinstance(kind, str):
         message = 'Each record needs its type: "attributes": {"type": "Account"}'
         raise SalesforceError(400, "INVALID_INPUT", message)
-    found = org.permissions.schema_of(call.user).object_named(kind)
+    found = org.schema.event_named(kind) or org.permissions.schema_of(call.user).object_named(kind)
     if found is None:
         raise SalesforceError(400, "INVALID_TYPE", f"sObject type '{kind}' is not supported.")
     return found
@@ -166,6 +167,9 @@ def _write_chunk(
                 raise
             fields = error.body[0].get("fields") or []
             outcomes.append(_refused(row_error(error.code, error.body[0]["message"], fields)))
+    if org.schema.event_named(target.name):
+        told = iter(_published(org, call, operation, target, good))
+        return [each or next(told) for each in outcomes]
     try:
         made = iter(write_records(org, call.user, target, operation, good, key, write_options(call)) if good else [])
     except SalesforceError as error:
@@ -174,6 +178,17 @@ def _write_chunk(
         # An object that takes no such write at all refuses each record by itself.
         made = iter([_refused(row_error(error.code, error.body[0]["message"])) for _ in good])
     return [each or next(made) for each in outcomes]
+
+
+def _published(org: Org, call: Call, operation: str, event: ObjectType, records: list[dict[str, Any]]) -> list[Outcome]:
+    """Publish platform events; nothing else can be done with them."""
+    if operation != "insert":
+        message = f"entity type cannot be {'upserted' if operation == 'upsert' else 'updated'}: {event.name}"
+        return [_refused(row_error("CANNOT_INSERT_UPDATE_ACTIVATE_ENTITY", message)) for _ in records]
+    made = publish_records(org, call, event, records, refuse=False) if records else []
+    return [
+        {"id": each.id, "created": True, "error": each.error, "duplicates": None, "uuid": each.uuid} for each in made
+    ]
 
 
 def _fields(org: Org, call: Call, target: ObjectType, record: dict[str, Any], operation: str) -> dict[str, Any]:
@@ -204,6 +219,8 @@ def _shown(outcome: Outcome, operation: str) -> dict[str, Any]:
         shown["id"] = outcome["id"]
     shown["success"] = outcome["error"] is None
     shown["errors"] = []
+    if outcome.get("uuid"):
+        shown["errors"].append({"statusCode": "OPERATION_ENQUEUED", "message": outcome["uuid"], "fields": []})
     if outcome["error"] is not None:
         error = split_error(outcome["error"])
         told = {"statusCode": error["code"], "message": error["message"], "fields": error["fields"]}

@@ -84,6 +84,11 @@ def resources(org: Org, call: Call) -> Answer:
     return Answer(200, listed)
 
 
+def find_described(org: Org, call: Call) -> ObjectType:
+    """The object or platform event the path names, as the user sees it, or 404."""
+    return org.schema.event_named(call.arguments["object"]) or find_object(org, call)
+
+
 def find_object(org: Org, call: Call) -> ObjectType:
     """The object the path names, as the user sees it, or 404."""
     found = org.permissions.schema_of(call.user).object_named(call.arguments["object"])
@@ -95,8 +100,8 @@ def find_object(org: Org, call: Call) -> ObjectType:
 def _summary(each: ObjectType, data_url: str) -> dict[str, Any]:
     """The entry of an object in the global describe: 28 keys."""
     facts = {**OBJECT_DEFAULTS, **{key: value for key, value in each.facts.items() if key in OBJECT_DEFAULTS}}
-    facts.update(name=each.name, keyPrefix=each.key_prefix, custom=each.name.endswith("__c"))
-    facts["label"] = each.facts.get("label", each.name.removesuffix("__c").replace("_", " "))
+    facts.update(name=each.name, keyPrefix=each.key_prefix, custom=each.name.endswith(("__c", "__e")))
+    facts["label"] = each.facts.get("label", each.name.removesuffix("__c").removesuffix("__e").replace("_", " "))
     facts["labelPlural"] = each.facts.get("labelPlural", facts["label"] + "s")
     base = f"{data_url}/sobjects/{each.name}"
     facts["urls"] = {
@@ -114,20 +119,21 @@ def _summary(each: ObjectType, data_url: str) -> dict[str, Any]:
 
 def global_describe(org: Org, call: Call) -> Answer:
     """GET sobjects."""
-    listed = [_summary(each, call.data_url) for each in org.permissions.schema_of(call.user)]
+    known = [*org.permissions.schema_of(call.user), *org.schema.events.values()]
+    listed = [_summary(each, call.data_url) for each in sorted(known, key=lambda each: str(each.name))]
     return Answer(200, {"encoding": "UTF-8", "maxBatchSize": 200, "sobjects": listed})
 
 
 def basic(org: Org, call: Call) -> Answer:
     """GET sobjects/X: the summary, and the records the user has used last."""
-    target = find_object(org, call)
+    target = find_described(org, call)
     used = recent_of(org, call, target)
     return Answer(200, {"objectDescribe": _summary(target, call.data_url), "recentItems": used})
 
 
 def describe(org: Org, call: Call) -> Answer:
     """GET sobjects/X/describe: every field with its 57 keys."""
-    each = find_object(org, call)
+    each = find_described(org, call)
     summary = _summary(each, call.data_url)
     facts = {**ONLY_IN_DESCRIBE, **{key: value for key, value in each.facts.items() if key in ONLY_IN_DESCRIBE}}
     base = f"{call.data_url}/sobjects/{each.name}"

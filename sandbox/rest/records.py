@@ -9,6 +9,7 @@ from typing import Any
 import duckdb
 
 from sandbox.call import Answer, Call
+from sandbox.events.publish import Published, publish
 from sandbox.login.users import User
 from sandbox.org import Org
 from sandbox.rest import conditions
@@ -21,6 +22,10 @@ from sandbox.schema import Field, ObjectType, Schema
 from sandbox.store import id18
 from sandbox.wire import SalesforceError, json_text, not_found
 
+CHECK_SECURITY = (
+    "Please check the security settings of this field and verify that it is read/write for your profile or permission"
+    " set."
+)
 NO_KEY = "Provided external ID field does not exist or is not accessible: {0}"
 
 
@@ -28,7 +33,9 @@ NO_KEY = "Provided external ID field does not exist or is not accessible: {0}"
 
 
 def create(org: Org, call: Call) -> Answer:
-    """POST sobjects/X."""
+    """POST sobjects/X. A platform event is published."""
+    if event := org.schema.event_named(call.arguments["object"]):
+        return Answer(201, publish_records(org, call, event, [call.json_object()])[0].as_json())
     target = find_object(org, call)
     record = body_fields(org.permissions.schema_of(call.user), target, call.json_object())
     made = write_records(org, call.user, target, "insert", [record], options=write_options(call))[0]
@@ -62,7 +69,9 @@ def delete(org: Org, call: Call) -> Answer:
     target = find_object(org, call)
     record_id = _record_id(org, target, call.arguments["id"])
     _check_conditions(org, call, target, record_id)
-    raise_row_error(write_records(org, call.user, target, "delete", [{"Id": record_id}])[0])
+    raise_row_error(
+        write_records(org, call.user, target, "delete", [{"Id": record_id}], options=write_options(call))[0]
+    )
     return Answer(204)
 
 
@@ -97,7 +106,9 @@ def delete_by_key(org: Org, call: Call) -> Answer:
     """DELETE sobjects/X/Field/value."""
     target = find_object(org, call)
     record_id = _only_record(org, call, target)
-    raise_row_error(write_records(org, call.user, target, "delete", [{"Id": record_id}])[0])
+    raise_row_error(
+        write_records(org, call.user, target, "delete", [{"Id": record_id}], options=write_options(call))[0]
+    )
     return Answer(204)
 
 
@@ -143,6 +154,23 @@ def _repeated_keys(cursor: duckdb.DuckDBPyConnection, write: Write, key: Field) 
     return "given_keys"
 
 
+def publish_records(
+    org: Org, call: Call, event: ObjectType, records: list[dict[str, Any]], *, refuse: bool = True
+) -> list[Published]:
+    """Publish platform events given as JSON; one outcome each. With `refuse`, the first error is raised."""
+    rows = []
+    for record in records:
+        fields = body_fields(org.schema, event, record)
+        if wrong := [each for each in fields if not event.fields[each.lower()].flag("createable")]:
+            message = f"Unable to create/update fields: {', '.join(wrong)}. {CHECK_SECURITY}"
+            raise SalesforceError(400, "INVALID_FIELD_FOR_INSERT_UPDATE", message, fields=wrong)
+        rows.append({key: json_text(value) for key, value in fields.items()})
+    published = publish(org, call.user, event, rows)
+    if refuse and (error := published[0].error):
+        raise_row_error({"error": error, "duplicates": None})
+    return published
+
+
 def write_options(call: Call) -> WriteOptions:
     """What the headers Sforce-Duplicate-Rule-Header and Sforce-Auto-Assign ask for (REST API guide, "Headers")."""
     asked = call.headers.get("sforce-duplicate-rule-header", "")
@@ -150,7 +178,14 @@ def write_options(call: Call) -> WriteOptions:
     allow_save = any(key.strip().lower() == "allowsave" and value.strip().lower() == "true" for key, _, value in pairs)
     assign = call.headers.get("sforce-auto-assign", "TRUE").strip()
     rule = {"TRUE": "default", "FALSE": None}.get(assign.upper(), id18(assign[:15]) if len(assign) >= 15 else None)
-    return WriteOptions(allow_save, rule, call.data_url)
+    return WriteOptions(allow_save, rule, call.data_url, _origin(call))
+
+
+def _origin(call: Call) -> str:
+    """Where a change comes from, with the name the client gives itself in Sforce-Call-Options (CDC guide)."""
+    origin = f"com/salesforce/api/rest/{call.version}.0"
+    options = [each.strip() for each in call.headers.get("sforce-call-options", "").split(",")]
+    return ";".join([origin, *(each for each in options if each.lower().startswith("client="))])
 
 
 def _cell(value: Any) -> str:

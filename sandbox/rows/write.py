@@ -211,7 +211,8 @@ def _find_parents(cursor: duckdb.DuckDBPyConnection, write: Write, source: str) 
             f" WITH texts AS (SELECT DISTINCT {text} AS k FROM ({source})),"
             f" given AS (SELECT k, {rules.typed_value(each.key, 'k')} AS v FROM texts WHERE k IS NOT NULL)"
             f" SELECT k, list(p.Id ORDER BY p.Id) FILTER (p.Id IS NOT NULL) AS ids FROM given"
-            f" LEFT JOIN (SELECT Id, {stored} AS s FROM {name(each.target.name)} WHERE NOT IsDeleted) p"
+            f" LEFT JOIN (SELECT Id, {stored} AS s FROM {name(each.target.name)} WHERE NOT IsDeleted AND"
+            f" {rules.visible(each.target)}) p"
             f" ON p.s = {given} GROUP BY k"
         )
 
