@@ -181,15 +181,21 @@ def take_locks(cursor: duckdb.DuckDBPyConnection, write: Write) -> None:
         if each.type == "reference" and each.reference_to and not NO_PARENTS.intersection(each.reference_to)
     ]
     needed = ", ".join([f"CASE WHEN NOT {IS_NEW} THEN Id END", *(name(each) for each in lookups)])
-    rows = f"SELECT {NUMBER} AS n, [{needed}] AS ids FROM ({record_rows(write, lookups)})"
+    cursor.execute(
+        f"CREATE OR REPLACE TEMP TABLE needed AS SELECT {NUMBER} AS n, unnest([{needed}]) AS id"
+        f" FROM ({record_rows(write, lookups)})"
+    )
     if held:
-        missing = f"list_filter(ids, lambda x: x IN {literals(held)})"
-        busy = cursor.execute(f"SELECT DISTINCT unnest({missing}) AS id FROM ({rows}) ORDER BY id LIMIT 200").fetchall()
+        cursor.execute("CREATE OR REPLACE TEMP TABLE held AS SELECT unnest(?::VARCHAR[]) AS id", [held])
+        busy = cursor.execute("SELECT DISTINCT id FROM needed WHERE id IN (FROM held) ORDER BY id LIMIT 200").fetchall()
         text = "unable to obtain exclusive access to this record"
         if write.batch is not None:
             text += f" or {len(busy)} records: {','.join(row[0] for row in busy)}"
         error = literal(row_error("UNABLE_TO_LOCK_ROW", text))
-        refuse(cursor, f"SELECT n, {error} AS error FROM ({rows}) WHERE len({missing}) > 0")
+        refuse(cursor, f"SELECT DISTINCT n, {error} AS error FROM needed WHERE id IN (FROM held)")
     if holds:
-        taken = cursor.execute(f"SELECT DISTINCT unnest(ids) AS id FROM ({rows})").fetchall()
-        locks.hold(str(write.batch), [row[0] for row in taken if row[0] is not None])
+        taken = cursor.execute(
+            "SELECT DISTINCT needed.id FROM needed JOIN outcome o USING (n)"
+            " WHERE o.error IS NULL AND needed.id IS NOT NULL"
+        ).fetchall()
+        locks.hold(str(write.batch), [row[0] for row in taken])
