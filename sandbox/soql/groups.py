@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from dataclasses import dataclass, field
 
 from lark import Token
@@ -56,6 +57,11 @@ class _Groups:
             raise self.scope.context.error(place(operand), "MALFORMED_QUERY", message)
         return one
 
+    def compared(self, operand: Operand) -> Expression:
+        """The same for HAVING and ORDER BY: a text stands in the form by which it was grouped."""
+        one = self.of(operand)
+        return dataclasses.replace(one, sql=one.key) if any(each.sql == one.sql for each in self.keys) else one
+
     def shown(self, one: Expression) -> str:
         """SQL: how a value is selected; texts that differ in case only are one group, shown as its least."""
         if not one.folds_case or all(each.sql != one.sql for each in self.keys):
@@ -88,7 +94,7 @@ def compile_groups(scope: Scope, select: Select, filters: str, limit: int | None
         expressions.append(groups.shown(one))
     having = ""
     if select.having is not None:
-        conditions = Conditions(scope.context, scope, groups.of, may_join=False)
+        conditions = Conditions(scope.context, scope, groups.compared, may_join=False)
         having = f" HAVING {conditions.sql(select.having)}"
     order = _order(scope, select, groups)
     return Query(
@@ -157,7 +163,7 @@ def _order(scope: Scope, select: Select, groups: _Groups) -> str:
     for each in select.order:
         token = place(each.value)
         try:
-            one = groups.of(each.value)
+            one = groups.compared(each.value)
         except SalesforceError as error:
             if "must be grouped" not in error.body[0]["message"]:
                 raise
