@@ -60,9 +60,8 @@ def _enter(org: Org, call: Call) -> None:
         raise Refusal("InvalidSessionId", "Invalid session id")
     if not org.permissions.has(call.user, "ApiEnabled"):
         raise Refusal("FeatureNotEnabled", "The Bulk API is not enabled for this Organization.")
-    if org.api_requests >= org.settings.daily_api_requests:
+    if not org.usage.take(call.session.client_id):
         raise Refusal("ExceededQuota", "TotalRequests Limit exceeded.")
-    org.api_requests += 1
 
 
 def _speaks_json(call: Call) -> bool:

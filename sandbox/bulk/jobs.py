@@ -154,7 +154,12 @@ def ingest_target(org: Org, call: Call, given: Any, operation: str) -> ObjectTyp
     Raises SalesforceError: INVALIDENTITY for an object that the bulk APIs do not write or the user does not see,
     FEATURENOTENABLED for a hard delete without the permission "Bulk API Hard Delete".
     """
-    target = org.permissions.schema_of(call.user).object_named(str(given or ""))
+    schema, name = org.permissions.schema_of(call.user), str(given or "")
+    if event := schema.event_named(name):
+        if operation != "insert":
+            raise SalesforceError(400, "INVALIDJOB", f"The operation {operation} is not possible for {event.name}")
+        return event
+    target = schema.object_named(name)
     # What the user may not do to an object refuses its rows, one by one; what nobody may do refuses the job.
     if target is None or not org.schema.objects[target.name.lower()].facts.get("createable", True):
         raise SalesforceError(400, "INVALIDENTITY", f"Entity '{given}' is not supported by the Bulk API.")

@@ -14,6 +14,7 @@ import duckdb
 
 from sandbox.bulk import staging
 from sandbox.bulk.staging import InvalidBatch, Upload
+from sandbox.events.publish import publish
 from sandbox.org import Org
 from sandbox.rows import rules
 from sandbox.rows.relations import ColumnError, Columns, resolve_columns
@@ -35,6 +36,8 @@ class Load:
         self.document = document
         self.facts = facts
         self.write: Write | None = None
+        # The platform event that the rows are, where they are no records.
+        self.event: ObjectType | None = None
 
     @property
     def _columns(self) -> list[str]:
@@ -61,6 +64,9 @@ class Load:
         Raises InvalidBatch.
         """
         target, columns = self._resolve()
+        if self.org.schema.event_named(target.name):
+            self.event = target
+            return
         operation = self.document["operation"]
         key = target.field_named(self.document["externalIdFieldName"] or "") if operation == "upsert" else None
         duplicates = None
@@ -83,7 +89,7 @@ class Load:
     def _resolve(self) -> tuple[ObjectType, Columns]:
         """The object and what each column means."""
         schema = seen_schema(self.org, self.document)
-        target = schema.object_named(self.document["object"])
+        target = schema.object_named(self.document["object"]) or schema.event_named(self.document["object"])
         if target is None:
             name_given = self.document["object"]
             raise InvalidBatch(f"InvalidEntity : Entity '{name_given}' is not supported by the Bulk API.")
@@ -116,14 +122,34 @@ class Load:
 
         `batch` names who holds the row locks.
         """
-        assert self.write is not None
-        apply_rows(self.org.store, cursor, dataclasses.replace(self.write, batch=batch), self.source(start, end))
+        if self.event is not None:
+            self._publish(cursor, self.event, start, end)
+        else:
+            assert self.write is not None
+            apply_rows(self.org.store, cursor, dataclasses.replace(self.write, batch=batch), self.source(start, end))
         found = cursor.execute("SELECT count(*), count(error) FROM outcome").fetchone()
         rows, failed = found or (0, 0)
         if failed:
             self._count_errors(cursor)
         self.facts["done"] = end
         return rows, failed
+
+    def _publish(self, cursor: duckdb.DuckDBPyConnection, event: ObjectType, start: int, end: int) -> None:
+        """Publish rows as platform events, and make `outcome` as a write does."""
+        user = self.org.users.with_id(self.document["createdById"])
+        if user is None:
+            raise InvalidBatch("InvalidUser : The user who made the job is gone")
+        _, columns = self._resolve()
+        names = [each.name for _, each in columns.fields]
+        rows = cursor.execute(f"{self.source(start, end)} ORDER BY n").fetchall()
+        given = [{key: text for key, text in zip(names, row[1:], strict=True) if text is not None} for row in rows]
+        cells = [{key: None if text == BULK_NULL else text for key, text in row.items()} for row in given]
+        done = publish(self.org, user, event, cells)
+        cursor.execute(
+            "CREATE OR REPLACE TEMP TABLE outcome AS SELECT unnest(?::BIGINT[]) AS n, unnest(?::VARCHAR[]) AS id,"
+            " true AS created, unnest(?::VARCHAR[]) AS error",
+            [[row[0] for row in rows], [each.id for each in done], [each.error for each in done]],
+        )
 
     def _count_errors(self, cursor: duckdb.DuckDBPyConnection) -> None:
         found = cursor.execute(

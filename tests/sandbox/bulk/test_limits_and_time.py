@@ -232,3 +232,16 @@ def test_batches_that_run_together_cannot_have_each_others_parents(client: Clien
     )
     again = client.load("insert", rows[: rows.index("n10,")])
     assert again.info["numberRecordsFailed"] == 0
+
+
+def test_platform_events_are_published_and_nothing_else(client: Client) -> None:
+    rows = "Order_Number__c,Shipped__c\n1,true\n2,maybe\n#N/A,\n"
+    ended = client.load("insert", rows, "Order_Event__e")
+    assert ended.info["state"] == "JobComplete", ended.info
+    assert [(row["Order_Number__c"], row["sf__Id"][:3], row["sf__Created"]) for row in ended.success] == [
+        ("1", "e00", "true")
+    ]
+    codes = {key: error.partition(":")[0] for key, error in ended.errors("Order_Number__c").items()}
+    assert codes == {"2": "INVALID_TYPE_ON_FIELD_IN_RECORD", "#N/A": "REQUIRED_FIELD_MISSING"}
+    body = {"object": "Order_Event__e", "operation": "delete"}
+    assert _refused(client.call("POST", "/jobs/ingest", json=body)) == (400, "INVALIDJOB")
