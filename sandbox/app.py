@@ -20,6 +20,7 @@ from sandbox.call import Answer, Call
 from sandbox.connection import cut_connection
 from sandbox.faults import Rule
 from sandbox.org import FIRST_VERSION, LAST_VERSION, Org
+from sandbox.rest.limits import limit_info
 from sandbox.route import Route
 from sandbox.routes import find_route
 from sandbox.unzip import UnzipBodies
@@ -129,8 +130,7 @@ class Sandbox:
             message = f"An unexpected error occurred: {error}"
             answer = Answer(500, [{"message": message, "errorCode": "UNKNOWN_EXCEPTION"}])
         if call.path.startswith("/services/data/") and route and route.needs_session:
-            used = f"api-usage={self.org.api_requests}/{self.org.settings.daily_api_requests}"
-            answer.headers["Sforce-Limit-Info"] = used
+            answer.headers["Sforce-Limit-Info"] = limit_info(self.org, call)
         return _response(answer, call)
 
     async def _handle(self, request: Request, call: Call, route: Route | None) -> Answer:
@@ -147,9 +147,8 @@ class Sandbox:
                 405, "METHOD_NOT_ALLOWED", f"HTTP Method '{call.method}' not allowed. {route.allowed}"
             )
         if route.needs_session:
-            org.api_requests += 1
-            if org.api_requests > org.settings.daily_api_requests:
-                org.api_requests = org.settings.daily_api_requests
+            assert call.session is not None
+            if not org.usage.take(call.session.client_id):
                 raise SalesforceError(403, "REQUEST_LIMIT_EXCEEDED", "TotalRequests Limit exceeded.")
         if route.streams:
             stream_handler: Callable[[Org, Call, Request], Awaitable[Answer]] = route.handler

@@ -20,6 +20,7 @@ from sandbox.login.permissions import Permissions
 from sandbox.login.sessions import Sessions
 from sandbox.login.users import User, Users
 from sandbox.rest.recent import Recent
+from sandbox.rest.usage import ApiUsage
 from sandbox.rows.policy import Policy
 from sandbox.schema import Schema
 from sandbox.store import Store, id18
@@ -72,7 +73,7 @@ class Org:
         self.policy = Policy(self.schema)
         self.log: deque[dict[str, Any]] = deque(maxlen=REQUEST_LOG)
         self.call_counts: Counter[str] = Counter()
-        self.api_requests = 0
+        self.usage = ApiUsage(self.clock, settings.daily_api_requests)
         self.cursors: dict[str, Any] = {}
         self.recent = Recent()
         self.jobs: dict[str, Any] = {}
@@ -117,7 +118,7 @@ class Org:
         self.call_counts.clear()
         self.cursors.clear()
         self.recent.clear()
-        self.api_requests = 0
+        self.usage.reset()
         self.users.clear()
         self.apps.clear()
         self.grants.clear()

@@ -74,8 +74,11 @@ def batch(org: Org, call: Call) -> Answer:
             raise SalesforceError(400, "INVALID_INPUT", "Each request of a batch needs a url, such as v60.0/limits")
         inside = call_inside(call, method, "/services/data/" + url.lstrip("/"), part.get("richInput"), {})
         # Unlike the parts of a composite call, each of these counts against the daily limit.
-        org.api_requests += 1
-        answer = answer_inside(org, inside)
+        assert call.session is not None
+        if org.usage.take(call.session.client_id):
+            answer = answer_inside(org, inside)
+        else:
+            answer = refused("REQUEST_LIMIT_EXCEEDED", "TotalRequests Limit exceeded.", 403)
         failed = failed or answer.status >= 400
         results.append(_result(answer))
     return Answer(200, {"hasErrors": failed, "results": results})

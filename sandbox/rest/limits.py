@@ -2,12 +2,18 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from typing import Any
 
 from sandbox.call import Answer, Call
 from sandbox.org import Org
+from sandbox.rows.checks import NOT_COUNTED, RECORD_KB
 
-# Name -> maximum of a Developer Edition org. Only the API and bulk limits are counted down here.
+HOUR = 3600
+# The topics of platform events, as a LIKE pattern; those of change events do not count.
+EVENT_TOPICS = "%__e"
+
+# Name -> maximum of a Developer Edition org. What nothing in the sandbox uses stays at its maximum.
 MAXIMA = {
     "ActiveScratchOrgs": 3,
     "AnalyticsExternalDataSizeMB": 40960,
@@ -39,21 +45,63 @@ MAXIMA = {
     "HourlySyncReportRuns": 500,
     "HourlyTimeBasedWorkflow": 1000,
     "MassEmail": 5000,
+    "MonthlyPlatformEventsUsageEntitlement": 0,
     "SingleEmail": 5000,
     "StreamingApiConcurrentClients": 20,
 }
 
 
+# Name -> the first version that has it, from the table of the REST API guide, "Limits".
+SINCE = {"DailyBulkApiBatches": 49, "DailyBulkV2QueryFileStorageMB": 47, "DailyBulkV2QueryJobs": 47}
+
+
 def limits(org: Org, call: Call) -> Answer:
     """GET limits: maximum and remainder of each limit."""
-    maximum = org.settings.daily_api_requests
-    answer: dict[str, Any] = {"DailyApiRequests": {"Max": maximum, "Remaining": max(0, maximum - org.api_requests)}}
-    spent, limits_of_bulk = org.bulk.used(), org.bulk.limits
-    used = {"DailyBulkApiBatches": spent.batches, "DailyBulkV2QueryJobs": spent.query_jobs}
-    bulk = {"DailyBulkApiBatches": limits_of_bulk.batches, "DailyBulkV2QueryJobs": limits_of_bulk.query_jobs}
-    for each, most in {**MAXIMA, **bulk}.items():
-        answer[each] = {"Max": most, "Remaining": max(0, most - used.get(each, 0))}
-    return Answer(200, dict(sorted(answer.items())))
+    bulk, used = org.bulk.limits, org.bulk.used()
+    shown = {name: _shown(most, 0) for name, most in MAXIMA.items()}
+    shown["DailyApiRequests"] = {**_shown(org.usage.most, org.usage.used()), **_by_app(org)}
+    shown["DailyBulkApiBatches"] = _shown(bulk.batches, used.batches)
+    shown["DailyBulkV2QueryJobs"] = _shown(bulk.query_jobs, used.query_jobs)
+    shown["DataStorageMB"] = _storage(org)
+    shown["HourlyPublishedPlatformEvents"] = _shown(
+        MAXIMA["HourlyPublishedPlatformEvents"], org.bus.count(HOUR, EVENT_TOPICS)
+    )
+    shown["PermissionSets"] = {**_shown(1500, 0), "CreateCustom": _shown(1000, 0)}
+    if call.version < SINCE["DailyBulkApiBatches"]:
+        shown["DailyBulkApiRequests"] = shown["DailyBulkApiBatches"]
+    for name, first in SINCE.items():
+        if call.version < first:
+            del shown[name]
+    return Answer(200, dict(sorted(shown.items())))
+
+
+def _shown(most: float, used: float) -> dict[str, Any]:
+    return {"Max": int(most), "Remaining": max(0, int(most - used))}
+
+
+def _by_app(org: Org) -> dict[str, Any]:
+    """What connected apps have used. They have no allocations of their own: the org's stands for each."""
+    used: Counter[str] = Counter()
+    for app in org.apps:
+        used[app.name] += org.usage.used_by(app.client_id)
+    return {name: _shown(org.usage.most, count) for name, count in sorted(used.items()) if count}
+
+
+def _storage(org: Org) -> dict[str, Any]:
+    most = MAXIMA["DataStorageMB"] if org.policy.storage_mb is None else org.policy.storage_mb
+    counts = org.store.counts()
+    records = sum(live + deleted for name, (live, deleted) in counts.items() if name not in NOT_COUNTED)
+    return _shown(most, records * RECORD_KB / 1024)
+
+
+def limit_info(org: Org, call: Call) -> str:
+    """The header Sforce-Limit-Info: usage of the org, and of the caller's app where the org knows several."""
+    told = f"api-usage={org.usage.used()}/{org.usage.most}"
+    app = org.apps.find(call.session.client_id) if call.session else None
+    if app and len(list(org.apps)) > 1:
+        printable = "".join(letter if " " <= letter <= "~" else "?" for letter in app.name)
+        told += f"; per-app-api-usage={org.usage.used_by(app.client_id)}/{org.usage.most}(appName={printable})"
+    return told
 
 
 def record_count(org: Org, call: Call) -> Answer:

@@ -2,11 +2,25 @@
 
 from __future__ import annotations
 
-from sandbox.rest import changed, collections, composite, describe, limits, queries, recent, records, search, tree
+from sandbox.rest import (
+    changed,
+    collections,
+    composite,
+    control,
+    describe,
+    limits,
+    queries,
+    recent,
+    records,
+    search,
+    tree,
+)
 from sandbox.route import DATA, Route, open_route
 
 ROUTES = [
     open_route("GET", "/services/data", describe.versions),
+    open_route("GET", "/_sandbox/limits", control.show_limits),
+    open_route("POST", "/_sandbox/limits", control.set_limits),
     Route("GET", DATA, describe.resources),
     Route("GET", f"{DATA}/limits", limits.limits),
     Route("GET", f"{DATA}/limits/recordCount", limits.record_count),

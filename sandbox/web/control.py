@@ -75,7 +75,7 @@ def state(org: Org, call: Call) -> Answer:
     counts = org.store.counts()
     objects: dict[str, Any] = {key: {"live": live, "deleted": deleted} for key, (live, deleted) in counts.items()}
     jobs = [{**job.public(), "errors": job.inner.get("errors", {})} for job in list(org.jobs.values())]
-    return Answer(200, {"org_id": org.org_id, "objects": objects, "jobs": jobs, "api_requests": org.api_requests})
+    return Answer(200, {"org_id": org.org_id, "objects": objects, "jobs": jobs, "api_requests": org.usage.used()})
 
 
 def reset(org: Org, call: Call) -> Answer:

@@ -70,7 +70,7 @@ def _fullest(org: Org, counts: dict[str, tuple[int, int]]) -> ObjectType | None:
 
 
 def _header(org: Org) -> str:
-    used = f"{org.api_requests:,} of {org.settings.daily_api_requests:,} API requests used"
+    used = f"{org.usage.used():,} of {org.usage.most:,} API requests used"
     return (
         "<header><h1>Sandbox</h1>"
         f"<p>Org <code>{escape(org.org_id)}</code>, user <code>{escape(org.settings.username)}</code>, {used}</p>"
