@@ -400,6 +400,8 @@ def _merge(compact: dict[str, dict[str, Any]], entry: dict[str, Any], path: Path
             known["fields"].append(dict(each))
     known["records"].extend(entry.get("records", []))
     for key in RULE_LISTS:
+        if not isinstance(entry.get(key, []), list):
+            raise SchemaError(f"{path}: {entry['name']} {key} is a list")
         for each in entry.get(key, []):
             known.setdefault(key, []).append({**each, "source": str(path)} if isinstance(each, dict) else each)
     kept = ("fields", "records", "name", *RULE_LISTS)

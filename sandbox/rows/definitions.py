@@ -159,7 +159,10 @@ class _Reader:
             if unknown := set(given) - set(required.split()) - set(optional.split()):
                 raise self.wrong(f"unknown keys {', '.join(sorted(unknown))}")
             if given.get("active", True) or with_inactive:
-                made.append(make(given))
+                try:
+                    made.append(make(given))
+                except (TypeError, AttributeError) as error:
+                    raise self.wrong(f"a value is not of the kind it should be ({error})") from None
         return made
 
     def wrong(self, reason: str) -> SchemaError:

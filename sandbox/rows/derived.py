@@ -42,7 +42,7 @@ def _formula_field(schema: Schema, target: ObjectType, one: Field) -> Field:
         raise SchemaError(f"{place}: the formula gives {made.kind}, the field is of type {one.type}")
     if one.name in made.fields:
         raise SchemaError(f"{place}: the formula reads its own field")
-    value = f"nullif({made.sql}, '')" if made.kind == "text" else f"CAST({made.sql} AS {one.sql_type})"
+    value = f"nullif({made.sql}, '')" if made.kind == "text" else f"TRY_CAST({made.sql} AS {one.sql_type})"
     return dataclasses.replace(one, formula=value)
 
 

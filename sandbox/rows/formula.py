@@ -57,6 +57,8 @@ IS_NEW = '"$new"'
 NOW = '"$now"'
 USER = '"$user"'
 PRIOR = "$prior."
+MOST_DAYS = 1_000_000
+_IS_NUMBER = "regexp_full_match(trim({0}), '[+-]?([0-9]+\\.?[0-9]*|\\.[0-9]+)([eE][+-]?[0-9]+)?')"
 FIELD_KINDS = {"boolean": "boolean", "date": "date", "datetime": "datetime"}
 ESCAPES = {"n": "\n", "r": "\r", "t": "\t"}
 
@@ -99,6 +101,8 @@ def compile_formula(schema: Schema, target: ObjectType, text: str, *, stored: bo
 
     `stored` is for formula fields: they know no earlier values, and no now. Raises FormulaError.
     """
+    if "\0" in text:
+        raise FormulaError("Syntax error: a formula holds no NUL character")
     try:
         tree = _parser().parse(text)
     except UnexpectedInput as error:
@@ -106,7 +110,10 @@ def compile_formula(schema: Schema, target: ObjectType, text: str, *, stored: bo
     except LarkError as error:
         raise FormulaError(f"Syntax error: {error}") from None
     compiler = _Compiler(schema, target, stored)
-    made = compiler.value(tree)
+    try:
+        made = compiler.value(tree)
+    except RecursionError:
+        raise FormulaError("Syntax error: nested too deeply") from None
     return Formula(made.sql, made.kind, compiler.fields, compiler.prior)
 
 
@@ -185,9 +192,9 @@ class _Compiler:
             other = f"nullif({right.sql}, 0)" if sign == "/" else right.sql
             return Value(f"({left.sql} {sign} {other})", "number")
         if sign in "+-" and kinds == ("date", "number"):
-            return Value(f"({left.sql} {sign} CAST(trunc({right.sql}) AS INTEGER))", "date")
+            return Value(f"({left.sql} {sign} CAST(trunc({_days(right)}) AS INTEGER))", "date")
         if sign in "+-" and kinds == ("datetime", "number"):
-            return Value(f"({left.sql} {sign} to_seconds(CAST({right.sql} * 86400 AS BIGINT)))", "datetime")
+            return Value(f"({left.sql} {sign} to_seconds(CAST({_days(right)} * 86400 AS BIGINT)))", "datetime")
         if sign == "-" and kinds == ("date", "date"):
             return Value(f"({left.sql} - {right.sql})", "number")
         if sign == "-" and kinds == ("datetime", "datetime"):
@@ -203,12 +210,15 @@ class _Compiler:
         if left.kind == "text" and sign not in ("=", "<>"):
             return Value(f"({left.sql} {sign} {right.sql})", "boolean")
         missing = "true" if sign == "<>" else "false"
-        return Value(f"coalesce({left.sql} {sign} {right.sql}, {missing})", "boolean")
+        first_sql, second_sql = left.sql, right.sql
+        if left.kind == "number":
+            first_sql, second_sql = f"round({first_sql}, 9)", f"round({second_sql}, 9)"
+        return Value(f"coalesce({first_sql} {sign} {second_sql}, {missing})", "boolean")
 
     # Leaves
 
     def _number(self, part: Any) -> Value:
-        return Value(str(part.children[0]), "number")
+        return Value(f"CAST({part.children[0]} AS DOUBLE)", "number")
 
     def _text(self, part: Any) -> Value:
         raw, text, place = str(part.children[0])[1:-1], "", 0
@@ -318,9 +328,15 @@ class _Compiler:
         return made.field
 
 
+def _days(value: Value) -> str:
+    """SQL: a number of days that a date can be moved by without leaving the calendar."""
+    return f"least(greatest({value.sql}, -{MOST_DAYS}), {MOST_DAYS})"
+
+
 def _field_value(found: Field, sql: str, own: Field | None) -> Value:
     if found.is_number:
-        return Value(sql, "number", own)
+        # Doubles never overflow; comparisons round off what they are wrong by.
+        return Value(f"CAST({sql} AS DOUBLE)", "number", own)
     if found.type in FIELD_KINDS:
         return Value(sql, FIELD_KINDS[found.type], own)
     if found.type in ("picklist", "multipicklist"):
@@ -353,12 +369,13 @@ def _regex(compiler: _Compiler, part: Any, given: list[Any]) -> Value:
     if len(given) != 2:
         raise compiler.fail(part, "Incorrect number of parameters for function 'REGEX()'.")
     text, pattern = (compiler.typed(each, "text") for each in given)
-    if pattern.constant is not None:
-        try:
-            with duckdb.connect() as connection:
-                connection.execute("SELECT regexp_full_match('', ?)", [pattern.constant])
-        except duckdb.Error as error:
-            raise compiler.fail(given[1], f"Invalid regular expression: {error}") from None
+    if pattern.constant is None:
+        raise compiler.fail(given[1], "The second parameter of REGEX must be a text literal")
+    try:
+        with duckdb.connect() as connection:
+            connection.execute("SELECT regexp_full_match('', ?)", [pattern.constant])
+    except duckdb.Error as error:
+        raise compiler.fail(given[1], f"Invalid regular expression: {error}") from None
     return Value(f"regexp_full_match({text.sql}, {pattern.sql})", "boolean")
 
 
@@ -468,26 +485,31 @@ _SPECIAL: dict[str, Callable[[_Compiler, Any, list[Any]], Value]] = {
 _FUNCTIONS: dict[str, tuple[list[str], str, str]] = {
     "NOT": (["boolean"], "NOT {0}", "boolean"),
     "LEN": (["text"], "length({0})", "number"),
-    "VALUE": (["text"], "TRY_CAST({0} AS DECIMAL(38, 10))", "number"),
-    "ISNUMBER": (["text"], "TRY_CAST({0} AS DECIMAL(38, 10)) IS NOT NULL", "boolean"),
+    "VALUE": (["text"], f"CASE WHEN {_IS_NUMBER} THEN TRY_CAST({{0}} AS DOUBLE) END", "number"),
+    "ISNUMBER": (["text"], _IS_NUMBER, "boolean"),
     "CONTAINS": (["text", "text"], "contains({0}, {1})", "boolean"),
     "BEGINS": (["text", "text"], "starts_with({0}, {1})", "boolean"),
     "FIND": (["text", "text"], "strpos({1}, {0})", "number"),
-    "LEFT": (["text", "number"], "left({0}, CAST({1} AS BIGINT))", "text"),
-    "RIGHT": (["text", "number"], "right({0}, CAST({1} AS BIGINT))", "text"),
-    "MID": (["text", "number", "number"], "substr({0}, CAST({1} AS BIGINT), CAST({2} AS BIGINT))", "text"),
+    "LEFT": (["text", "number"], "left({0}, TRY_CAST(trunc({1}) AS INTEGER))", "text"),
+    "RIGHT": (["text", "number"], "right({0}, TRY_CAST(trunc({1}) AS INTEGER))", "text"),
+    "MID": (
+        ["text", "number", "number"],
+        "substr({0}, TRY_CAST(trunc({1}) AS INTEGER), TRY_CAST(trunc({2}) AS INTEGER))",
+        "text",
+    ),
     "TRIM": (["text"], "trim({0})", "text"),
     "UPPER": (["text"], "upper({0})", "text"),
     "LOWER": (["text"], "lower({0})", "text"),
     "SUBSTITUTE": (["text", "text", "text"], "replace({0}, {1}, {2})", "text"),
     "ABS": (["number"], "abs({0})", "number"),
-    "ROUND": (["number", "number"], "round({0}, CAST({1} AS INTEGER))", "number"),
+    "ROUND": (["number", "number"], "round({0} * power(10, trunc({1}))) / power(10, trunc({1}))", "number"),
     "FLOOR": (["number"], "floor({0})", "number"),
     "CEILING": (["number"], "ceil({0})", "number"),
     "MOD": (["number", "number"], "{0} % nullif({1}, 0)", "number"),
     "DATE": (
         ["number", "number", "number"],
-        "TRY_CAST(printf('%04d-%02d-%02d', CAST({0} AS INT), CAST({1} AS INT), CAST({2} AS INT)) AS DATE)",
+        "TRY_CAST(printf('%04d-%02d-%02d', TRY_CAST(trunc({0}) AS INTEGER), TRY_CAST(trunc({1}) AS INTEGER),"
+        " TRY_CAST(trunc({2}) AS INTEGER)) AS DATE)",
         "date",
     ),
     "DATEVALUE": (["datetime|date"], "CAST({0} AS DATE)", "date"),

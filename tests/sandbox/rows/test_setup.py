@@ -233,6 +233,9 @@ def test_a_sandbox_does_not_start_with_a_wrong_rule_and_says_which(tmp_path: Pat
         {"validationRules": [{"name": "V", "formula": "true", "message": "m", "colour": "red"}]},
         {"assignmentRules": [{"name": "A", "entries": [{"when": "true"}]}]},
         {"recordTypes": ["VIP"]},
+        {"recordTypes": 5},
+        {"duplicateRules": [{"name": "D", "match": 5}]},
+        {"validationRules": [{"name": "V", "formula": "!" * 3000 + "true", "message": "m"}]},
         {"fields": [{"name": "F__c", "type": "double", "calculatedFormula": "LastName"}]},
     ],
 )
