@@ -5,7 +5,7 @@ VENV := .venv
 RUN := $(VENV)/bin/python
 READY := $(VENV)/.installed
 
-.PHONY: setup demo up test lint screenshots bench lock clean
+.PHONY: protos setup demo up test lint screenshots bench lock clean
 
 setup: $(READY) .env
 
@@ -48,6 +48,10 @@ bench: setup
 lock:
 	$(PYTHON) -m venv build/lock && build/lock/bin/pip install --quiet uv==0.13.9
 	build/lock/bin/uv pip compile pyproject.toml --group dev --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-header -o requirements.lock
+
+# The Pub/Sub API's messages, from its definition file.
+protos: setup
+	cd sandbox/events && ../../$(VENV)/bin/python -m grpc_tools.protoc -I. --python_out=. pubsub_api.proto
 
 clean:
 	rm -rf .sfsync build .pytest_cache .mypy_cache .ruff_cache

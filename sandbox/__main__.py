@@ -61,6 +61,23 @@ def _parser() -> argparse.ArgumentParser:
         default=defaults.token_lifetime,
         help="seconds without use (default %(default)s)",
     )
+    parser.add_argument(
+        "--pubsub-port",
+        type=int,
+        default=-1,
+        help="port of the Pub/Sub API (gRPC); 0 takes any free one, -1 is off (default)",
+    )
+    parser.add_argument(
+        "--pubsub-keep-alive",
+        type=float,
+        default=defaults.pubsub_keep_alive,
+        help="seconds after which a subscriber hears of nothing new (default %(default)s)",
+    )
+    parser.add_argument(
+        "--change-data",
+        default="",
+        help="objects, with commas between, whose changes become change events; `all` for every object (default: none)",
+    )
     parser.add_argument("--ca-file", type=Path, help="where to write the certificate of the sandbox's own CA")
     parser.add_argument("--ready-file", type=Path, help="write a JSON file with the addresses here once listening")
     parser.add_argument("--parent-pid", type=int, help="end when this process is gone")
@@ -92,7 +109,10 @@ def main(arguments: list[str] | None = None) -> int:
         users_file=options.users,
         apps_file=options.apps,
         app_certificate=options.app_certificate,
+        change_data=tuple(each.strip() for each in options.change_data.split(",") if each.strip()),
+        pubsub_keep_alive=options.pubsub_keep_alive,
     )
+    from sandbox.events.changes import UnknownObject
     from sandbox.login.apps import AppError
     from sandbox.login.users import UserError
     from sandbox.server import Listening, serve
@@ -105,6 +125,7 @@ def main(arguments: list[str] | None = None) -> int:
         options.ready_file,
         options.parent_pid,
         options.proxy_port,
+        options.pubsub_port,
     )
     try:
         serve(settings, listening)
@@ -116,6 +137,9 @@ def main(arguments: list[str] | None = None) -> int:
         return 2
     except AppError as error:
         print(f"--apps or --app-certificate: {error}", file=sys.stderr)
+        return 2
+    except UnknownObject as error:
+        print(f"--change-data: {error}", file=sys.stderr)
         return 2
     except OSError as error:
         print(f"cannot listen on {options.host}: {error}", file=sys.stderr)

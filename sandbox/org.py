@@ -50,6 +50,7 @@ class Settings:
     apps_file: Path | None = None
     app_certificate: Path | None = None
     change_data: tuple[str, ...] = ()
+    pubsub_keep_alive: float = 270.0
 
 
 class Org:

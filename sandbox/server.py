@@ -25,13 +25,13 @@ from sandbox.tls import ensure_certificates
 PARENT_CHECK = 0.5
 GRACE = 3
 KEEP_ALIVE = 75
+PUBSUB_GRACE = 1
 
 
 @dataclass(frozen=True)
 class Listening:
-    """Where to listen, and whom to tell. Port 0 is any free one; -1 is off for HTTPS and the proxy.
-
-    The proxy needs HTTPS, and brings it along.
+    """Where to listen, and whom to tell. Port 0 is any free one; -1 is off for HTTPS, the proxy and the
+    Pub/Sub API. The proxy needs HTTPS, and brings it along; the Pub/Sub API speaks TLS where HTTPS is on.
     """
 
     host: str
@@ -41,6 +41,7 @@ class Listening:
     ready_file: Path | None = None
     parent_pid: int | None = None
     proxy_port: int = -1
+    pubsub_port: int = -1
 
 
 class _Server(uvicorn.Server):
@@ -75,8 +76,10 @@ async def _serve(org: Org, listening: Listening) -> None:
         "https_url": None,
         "proxy_url": None,
         "ca_file": None,
+        "pubsub_address": None,
         "pid": os.getpid(),
     }
+    chain = key = None
     proxy: Proxy | None = None
     if listening.https_port >= 0 or listening.proxy_port >= 0:
         ca_file = (listening.ca_file or org.settings.folder / "tls" / "ca.pem").resolve()
@@ -91,7 +94,18 @@ async def _serve(org: Org, listening: Listening) -> None:
             proxy = Proxy(_own_address(listening.host), https_socket.getsockname()[1], lambda: org.pubsub_port)
             await proxy.start(proxy_socket)
 
+    pubsub = None
+    if listening.pubsub_port >= 0:
+        # gRPC takes long to import, so only who wants it waits for it.
+        from sandbox.events.pubsub import start as start_pubsub
+
+        secured = (chain, key) if urls["https_url"] else (None, None)
+        pubsub, org.pubsub_port = start_pubsub(org, listening.host, listening.pubsub_port, *secured)
+        urls["pubsub_address"] = f"{listening.host}:{org.pubsub_port}"
+
     def stop() -> None:
+        if pubsub:
+            pubsub.stop(PUBSUB_GRACE)
         for server, _ in servers:
             server.should_exit = True
         if proxy:
@@ -171,6 +185,8 @@ def _banner(org: Org, urls: dict[str, object]) -> str:
         lines += [f"    HTTPS           {urls['https_url']}", f"    CA certificate  {urls['ca_file']}"]
     if urls["proxy_url"]:
         lines += [f"    HTTPS_PROXY     {urls['proxy_url']}   (leads Salesforce's hosts here, and no others)"]
+    if urls["pubsub_address"]:
+        lines.append(f"    Pub/Sub API     {urls['pubsub_address']}   ({'TLS' if urls['https_url'] else 'no TLS'})")
     lines += [
         f"    org id          {org.org_id}",
         f"    username        {settings.username}",
