@@ -78,10 +78,6 @@ def test_an_upload_may_come_packed(client: Client) -> None:
     assert client.call("PUT", f"/jobs/ingest/{job}/batches", data=packed, headers=headers).status_code == 201
     client.set_state(job, "UploadComplete")
     assert client.wait(job)["numberRecordsProcessed"] == 1000
-    bomb = gzip.compress(b"x" * 160_000_000, 1)
-    job = client.open_job("insert")
-    answer = client.call("PUT", f"/jobs/ingest/{job}/batches", data=bomb, headers=headers)
-    assert answer.status_code == 413
 
 
 def test_failed_results_name_the_record_from_version_53_on(client: Client) -> None:
@@ -93,11 +89,12 @@ def test_failed_results_name_the_record_from_version_53_on(client: Client) -> No
 
 
 def test_results_are_served_while_a_job_runs(client: Client) -> None:
-    client.sandbox.faults({"action": "slow_job", "seconds": 1.5})
+    client.sandbox.faults({"action": "slow_job", "seconds": 1})
     job = client.start_job("insert", _numbered(30_000))
     assert client.call("GET", f"/jobs/ingest/{job}/successfulResults").status_code == 400
     while (info := client.info(job))["numberRecordsProcessed"] < 10_000:
         assert info["state"] in ("UploadComplete", "InProgress"), info
+        time.sleep(0.02)
     assert info["state"] == "InProgress"
     assert len(client.rows(job, "successfulResults")) in (10_000, 20_000)
     assert client.call("GET", f"/jobs/ingest/{job}/failedResults").status_code == 400
@@ -161,7 +158,7 @@ def test_result_pages_are_as_long_as_the_sandbox_is_told(client: Client) -> None
         "POST", "/jobs/query", json={"operation": "query", "query": "SELECT LastName FROM Contact"}
     ).json()
     while client.call("GET", f"/jobs/query/{job['id']}").json()["state"] != "JobComplete":
-        pass
+        time.sleep(0.01)
     url: str | None = f"/jobs/query/{job['id']}/resultPages"
     counts, names = [], set()
     while url:
