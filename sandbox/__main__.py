@@ -12,19 +12,33 @@ from sandbox.org import Settings
 from sandbox.schema import SchemaError
 
 
+def _port(text: str) -> int:
+    """A port number; 0 is any free one."""
+    if not text.isdecimal() or int(text) > 65535:
+        raise argparse.ArgumentTypeError(f"{text!r} is no port between 0 and 65535")
+    return int(text)
+
+
+def _port_or_off(text: str) -> int:
+    """A port number, or -1 for none."""
+    return -1 if text == "-1" else _port(text)
+
+
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="python -m sandbox", description="A practice Salesforce org over HTTP and HTTPS."
     )
     defaults = Settings(Path())
     parser.add_argument("--host", default="127.0.0.1", help="address to listen on (default %(default)s)")
-    parser.add_argument("--port", type=int, default=8080, help="HTTP port; 0 takes any free one (default %(default)s)")
     parser.add_argument(
-        "--https-port", type=int, default=-1, help="HTTPS port; 0 takes any free one, -1 is off (default)"
+        "--port", type=_port, default=8080, help="HTTP port; 0 takes any free one (default %(default)s)"
+    )
+    parser.add_argument(
+        "--https-port", type=_port_or_off, default=-1, help="HTTPS port; 0 takes any free one, -1 is off (default)"
     )
     parser.add_argument(
         "--proxy-port",
-        type=int,
+        type=_port_or_off,
         default=-1,
         help="port of a proxy that leads Salesforce's hosts here; 0 takes any free one, -1 is off (default)",
     )
@@ -63,7 +77,7 @@ def _parser() -> argparse.ArgumentParser:
     )
     parser.add_argument(
         "--pubsub-port",
-        type=int,
+        type=_port_or_off,
         default=-1,
         help="port of the Pub/Sub API (gRPC); 0 takes any free one, -1 is off (default)",
     )

@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 import requests
 
+from sandbox.__main__ import main
 from tests.sandbox.conftest import Client
 from tests.sandbox.login.oauth_client import pass_time
 from tests.sandbox_process import ROOT, SandboxProcess
@@ -108,13 +109,21 @@ def test_it_ends_when_its_parent_is_gone() -> None:
         ('{"name": "X__c", "fields": [{"name": "N__c", "type": "number"}]}', "X__c.N__c: unknown type 'number'"),
     ],
 )
-def test_a_schema_file_that_cannot_be_used_is_named_with_the_reason(tmp_path: Path, content: str, reason: str) -> None:
+def test_a_schema_file_that_cannot_be_used_is_named_with_the_reason(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], content: str, reason: str
+) -> None:
     path = tmp_path / "wrong.json"
     path.write_text(content)
-    ended = _run("--port", "0", "--schema", str(path))
-    assert ended.returncode == 2
-    assert reason in ended.stderr
-    assert "Traceback" not in ended.stderr
+    assert main(["--port", "0", "--schema", str(path)]) == 2
+    assert reason in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("given", ["--port=-1", "--port=65536", "--https-port=-2", "--proxy-port=x"])
+def test_a_port_that_is_none_is_refused(capsys: pytest.CaptureFixture[str], given: str) -> None:
+    with pytest.raises(SystemExit) as ended:
+        main([given])
+    assert ended.value.code == 2
+    assert "is no port between 0 and 65535" in capsys.readouterr().err
 
 
 def test_a_taken_port_and_a_wrong_org_id_are_told_in_one_line(sandbox: SandboxProcess) -> None:
@@ -138,14 +147,15 @@ def test_a_taken_port_and_a_wrong_org_id_are_told_in_one_line(sandbox: SandboxPr
     ],
 )
 def test_a_file_of_users_or_apps_that_cannot_be_used_is_named_with_the_reason(
-    tmp_path: Path, flag: str, content: str, reason: str
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], flag: str, content: str, reason: str
 ) -> None:
     path = tmp_path / "wrong"
     path.write_text(content)
-    ended = _run("--port", "0", f"--{flag}", str(path))
-    assert (ended.returncode, ended.stderr.count("\n")) == (2, 1)
-    assert f"--{flag}" in ended.stderr
-    assert reason in ended.stderr
+    assert main(["--port", "0", f"--{flag}", str(path)]) == 2
+    told = capsys.readouterr().err
+    assert told.count("\n") == 1
+    assert f"--{flag}" in told
+    assert reason in told
 
 
 def test_a_schema_file_adds_objects_and_fields_beside_ours(tmp_path: Path) -> None:
