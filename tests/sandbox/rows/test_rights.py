@@ -47,16 +47,16 @@ def test_what_a_user_may_not_do_is_refused(ruled: Client, channel: str) -> None:
     campaign = ruled.create("Campaign", Name="Hidden")
     limited, send = _limited(ruled), CHANNELS[channel]
     lead = [{"LastName": "L", "Company": "C"}]
-    not_insertable = ("CANNOT_INSERT_UPDATE_ACTIVATE_ENTITY", "entity type cannot be inserted: Lead", [])
+    not_insertable: Error = ("CANNOT_INSERT_UPDATE_ACTIVATE_ENTITY", "entity type cannot be inserted: Lead", [])
     # A bulk job for such an object cannot even be made.
     assert channel.startswith("bulk") or send(limited, "insert", "Lead", lead, "") == [not_insertable]
     assert send(limited, "update", "Account", [{"Id": account, "Site": "x"}], "") == [NO_RIGHT]
     assert send(limited, "delete", "Contact", [{"Id": contact}], "") == [NO_RIGHT]
-    unwritable = ("INVALID_FIELD_FOR_INSERT_UPDATE", NOT_WRITABLE, ["Title"])
+    unwritable: Error = ("INVALID_FIELD_FOR_INSERT_UPDATE", NOT_WRITABLE, ["Title"])
     assert send(limited, "update", "Contact", [{"Id": contact, "Title": "x"}], "") == [unwritable]
     deal = {"Name": "D", "StageName": "Prospecting", "CloseDate": "2030-01-01", "CampaignId": campaign}
     text = f"insufficient access rights on cross-reference id: {campaign[:15]}"
-    hidden = ("INSUFFICIENT_ACCESS_ON_CROSS_REFERENCE_ENTITY", text, [])
+    hidden: Error = ("INSUFFICIENT_ACCESS_ON_CROSS_REFERENCE_ENTITY", text, [])
     assert send(limited, "insert", "Opportunity", [deal], "") == [hidden]
     del deal["CampaignId"]
     assert send(limited, "insert", "Opportunity", [deal], "") == [None]
