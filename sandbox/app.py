@@ -24,6 +24,7 @@ from sandbox.rest.limits import limit_info
 from sandbox.route import Route
 from sandbox.routes import find_route
 from sandbox.unzip import UnzipBodies
+from sandbox.web.origin import check_origin
 from sandbox.wire import SalesforceError
 
 log = logging.getLogger("sandbox.app")
@@ -67,8 +68,10 @@ class Sandbox:
         }
         entry.update(status=None, ms=None, fault=None)
         rule = None
-        is_own = call.path.startswith("/_sandbox") or call.path == "/"
+        is_own = call.path.lower().startswith("/_sandbox") or call.path in ("/", "/favicon.ico")
         if not is_own:
+            receive, send = self.org.exchanges.record(scope, entry, receive, send)
+            request = Request(scope, receive)
             self.org.log.append(entry)
             template = route.template if route else "(no such resource)"
             self.org.call_counts[f"{call.method} {template}"] += 1
@@ -136,6 +139,7 @@ class Sandbox:
     async def _handle(self, request: Request, call: Call, route: Route | None) -> Answer:
         org = self.org
         _check_lengths(request)
+        check_origin(call)
         if route is None or route.needs_session:
             await _check_version(call)
             _check_session(org, call)

@@ -24,6 +24,7 @@ from sandbox.rest.usage import ApiUsage
 from sandbox.rows.policy import Policy
 from sandbox.schema import Schema
 from sandbox.store import Store, id18
+from sandbox.web.exchanges import Exchanges
 
 FIRST_VERSION = 31
 LAST_VERSION = 67
@@ -73,6 +74,7 @@ class Org:
         self.faults = Faults()
         self.policy = Policy(self.schema)
         self.log: deque[dict[str, Any]] = deque(maxlen=REQUEST_LOG)
+        self.exchanges = Exchanges()
         self.call_counts: Counter[str] = Counter()
         self.usage = ApiUsage(self.clock, settings.daily_api_requests)
         self.cursors: dict[str, Any] = {}
@@ -116,6 +118,7 @@ class Org:
         self.changes.reset()
         self.bulk.reset()
         self.log.clear()
+        self.exchanges.clear()
         self.call_counts.clear()
         self.cursors.clear()
         self.recent.clear()
