@@ -147,9 +147,7 @@ class Sandbox:
             await _drain(request)
             raise wire.not_found()
         if route.handler is None:
-            raise SalesforceError(
-                405, "METHOD_NOT_ALLOWED", f"HTTP Method '{call.method}' not allowed. {route.allowed}"
-            )
+            raise wire.not_allowed(call.method, route.allowed)
         if route.needs_session:
             assert call.session is not None
             if not org.usage.take(call.session.client_id):

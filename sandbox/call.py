@@ -60,11 +60,16 @@ class Call:
         if kind and kind not in ("application/json", "text/json") and not self.path.startswith("/_sandbox"):
             message = f"The content type {kind} is not supported here; send application/json"
             raise SalesforceError(415, "UNSUPPORTED_MEDIA_TYPE", message)
+        if not self.body.strip():
+            message = "The HTTP entity body is required, but this request has no entity body."
+            raise SalesforceError(400, "JSON_PARSER_ERROR", message)
         try:
             value = json.loads(self.body, parse_float=Decimal)
             if _SURROGATE.search(self.body):
                 dumps(value).encode()
             return value
+        except json.JSONDecodeError as error:
+            raise SalesforceError(400, "JSON_PARSER_ERROR", _parser_message(error)) from None
         except (ValueError, UnicodeError, RecursionError) as error:
             raise SalesforceError(
                 400, "JSON_PARSER_ERROR", f"The HTTP entity body is not valid JSON: {error}"
@@ -74,8 +79,31 @@ class Call:
         """The body as a JSON object."""
         value = self.json()
         if not isinstance(value, dict):
-            raise SalesforceError(400, "JSON_PARSER_ERROR", "The HTTP entity body must be a JSON object")
+            token = "START_ARRAY" if isinstance(value, list) else "VALUE_STRING" if isinstance(value, str) else "value"
+            message = f"Can not deserialize SObject out of {token} token at [line:1, column:1]"
+            raise SalesforceError(400, "JSON_PARSER_ERROR", message)
         return value
+
+
+# Start of Python's words for a mistake in JSON -> what Salesforce says it was expecting there.
+_EXPECTED = {
+    "Expecting property name": "was expecting double-quote to start field name",
+    "Illegal trailing comma": "was expecting double-quote to start field name",
+    "Expecting ':'": "was expecting a colon to separate field name and value",
+    "Expecting ','": "was expecting comma to separate entries",
+    "Expecting value": "expected a valid value (number, String, array, object, 'true', 'false' or 'null')",
+}
+
+
+def _parser_message(error: json.JSONDecodeError) -> str:
+    """A mistake in JSON as the REST API words it: the character, what was expected instead, line and column."""
+    place = f"at [line:{error.lineno}, column:{error.colno}]"
+    if error.pos >= len(error.doc.rstrip()):
+        return f"Unexpected end-of-input {place}"
+    code = ord(error.doc[error.pos])
+    found = chr(code) if chr(code).isprintable() else f"\\u{code:04x}"
+    expected = next((text for start, text in _EXPECTED.items() if error.msg.startswith(start)), error.msg)
+    return f"Unexpected character ('{found}' (code {code})): {expected} {place}"
 
 
 @dataclass

@@ -10,7 +10,10 @@ DATA = "/services/data/{version}"
 
 @dataclass(frozen=True)
 class Route:
-    """One method and path. `streams`: the handler reads the body itself; `in_loop`: it runs in the event loop."""
+    """One method and path. `streams`: the handler reads the body itself; `in_loop`: it runs in the event loop.
+
+    `allowed`: the methods a path takes, where it does not take this one.
+    """
 
     method: str
     template: str

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from sandbox.bulk.routes import ROUTES as BULK
+from sandbox.events.routes import ROUTES as EVENTS
 from sandbox.login.routes import ROUTES as LOGIN
 from sandbox.rest.routes import ROUTES as REST
 from sandbox.route import Route
 from sandbox.rows.routes import ROUTES as ROWS
 from sandbox.web.routes import ROUTES as WEB
 
-ROUTES = [*LOGIN, *REST, *BULK, *ROWS, *WEB]
+ROUTES = [*LOGIN, *EVENTS, *REST, *BULK, *ROWS, *WEB]
 
 _BY_LENGTH: dict[int, list[tuple[list[str], Route]]] = {}
 for _route in ROUTES:
@@ -36,8 +37,9 @@ def find_route(method: str, segments: list[str]) -> tuple[Route | None, dict[str
     if near is None:
         version = {"version": segments[2]} if segments[:2] == ["services", "data"] and len(segments) > 2 else {}
         return None, version
-    text = f"Allowed are {', '.join(dict.fromkeys(allowed))}"
-    return Route(method, near[0].template, None, near[0].needs_session, allowed=text), near[1]
+    others = ["HEAD"] if "GET" in allowed else []
+    listed = ",".join(sorted({*allowed, *others}))
+    return Route(method, near[0].template, None, near[0].needs_session, allowed=listed), near[1]
 
 
 def _match(parts: list[str], segments: list[str]) -> dict[str, str] | None:

@@ -35,6 +35,13 @@ def not_found(message: str = "The requested resource does not exist") -> Salesfo
     return SalesforceError(404, "NOT_FOUND", message)
 
 
+def not_allowed(method: str, allowed: str) -> SalesforceError:
+    """The refusal of a method; `allowed` are those the resource takes, with commas between."""
+    error = SalesforceError(405, "METHOD_NOT_ALLOWED", f"HTTP Method '{method}' not allowed. Allowed are {allowed}")
+    error.headers = {"Allow": allowed.replace(",", ", ")}
+    return error
+
+
 def plain_number(value: Decimal) -> str:
     """A decimal without exponent and without trailing zeros: 145.391998291, 5, -0.5."""
     text = format(value, "f")

@@ -47,7 +47,7 @@ def answer_inside(org: Org, call: Call) -> Answer:
         if route is None or not route.needs_session or not _is_known_version(call):
             raise wire.not_found()
         if route.handler is None:
-            raise SalesforceError(405, "METHOD_NOT_ALLOWED", f"HTTP Method '{call.method}' not allowed.")
+            raise wire.not_allowed(call.method, route.allowed)
         if route.streams or route.in_loop:
             raise SalesforceError(400, "INVALID_OPERATION", f"{call.path} is not supported as a subrequest")
         answer: Answer = route.handler(org, call)

@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import gzip
 import json
+import re
 import socket
 from contextlib import closing
+from urllib.parse import urlsplit
 
+import pytest
 import requests
 
 from sandbox.server import bind
@@ -70,3 +73,89 @@ def test_an_answer_does_not_wait_for_more_to_send() -> None:
 def test_an_answer_without_a_body_has_none_for_head(client: Client) -> None:
     answer = client.call("HEAD", "/limits")
     assert (answer.status_code, answer.content) == (200, b"")
+
+
+def test_a_method_that_a_resource_does_not_take_is_told_which_it_takes(client: Client) -> None:
+    answer = client.call("PUT", "/sobjects/Account/", json={})
+    assert (answer.status_code, answer.headers["Allow"]) == (405, "GET, HEAD, POST")
+    message = "HTTP Method 'PUT' not allowed. Allowed are GET,HEAD,POST"
+    assert answer.json() == [{"message": message, "errorCode": "METHOD_NOT_ALLOWED"}]
+    overridden = client.call("POST", "/limits?_HttpMethod=DELETE")
+    assert overridden.json()[0]["message"] == "HTTP Method 'DELETE' not allowed. Allowed are GET,HEAD"
+
+
+@pytest.mark.parametrize(
+    ("body", "message"),
+    [
+        (b"", "The HTTP entity body is required, but this request has no entity body."),
+        (b"[]", "Can not deserialize SObject out of START_ARRAY token at [line:1, column:1]"),
+        (
+            b'{"Name": "x",\n  oops}',
+            "Unexpected character ('o' (code 111)): was expecting double-quote to start field name at"
+            " [line:2, column:3]",
+        ),
+        (
+            b'{"Name" "x"}',
+            "Unexpected character ('\"' (code 34)): was expecting a colon to separate field name and value at"
+            " [line:1, column:9]",
+        ),
+        (b'{"Name": "x"', "Unexpected end-of-input at [line:1, column:13]"),
+        (
+            b'{"Name": \xed\xa0\x80}',
+            "Unexpected character ('\\ud800' (code 55296)): expected a valid value (number, String, array, object,"
+            " 'true', 'false' or 'null') at [line:1, column:10]",
+        ),
+    ],
+)
+def test_a_mistake_in_json_is_told_with_its_place(client: Client, body: bytes, message: str) -> None:
+    answer = client.call("POST", "/sobjects/Account", data=body, headers={"Content-Type": "application/json"})
+    assert (answer.status_code, answer.json()) == (400, [{"message": message, "errorCode": "JSON_PARSER_ERROR"}])
+
+
+def send(client: Client, text: bytes, pause_after: bytes = b"") -> bytes:
+    """Send bytes as they are, and read until the server is through; the head is sent apart from what follows."""
+    address = urlsplit(client.sandbox.http_url)
+    head, mark, rest = text.partition(pause_after) if pause_after else (text, b"", b"")
+    with closing(socket.create_connection((address.hostname, address.port), timeout=10)) as connection:
+        connection.sendall(head + mark)
+        received = connection.recv(65536) if pause_after else b""
+        connection.sendall(rest)
+        while more := connection.recv(65536):
+            received += more
+    return received
+
+
+def test_old_and_terse_http_is_understood(client: Client) -> None:
+    token = str(client.http.headers["Authorization"]).removeprefix("Bearer ").encode()
+    head = b"Authorization: OAuth " + token + b"\r\nConnection: close\r\nContent-Type: application/json\r\n"
+    path = b"/services/data/v60.0/sobjects/Account"
+    # No Host at all, as in HTTP/1.0; a whole address, as to a proxy; a client that asks before it sends.
+    answers = [
+        send(client, b"GET " + path + b" HTTP/1.0\r\n" + head + b"\r\n"),
+        send(client, b"GET http://other" + path + b" HTTP/1.1\r\nHost: other\r\n" + head + b"\r\n"),
+        send(
+            client,
+            b"POST " + path + b" HTTP/1.1\r\nHost: x\r\n" + head + b"Expect: 100-continue\r\n"
+            b'Content-Length: 13\r\n\r\n{"Name": "x"}',
+            pause_after=b"\r\n\r\n",
+        ),
+    ]
+    assert [answer.split(b"\r\n")[0].split(b" ", 1)[1] for answer in answers] == [b"200 OK", b"200 OK", b"100 Continue"]
+    assert b"201 Created" in answers[2]
+
+
+def test_two_calls_may_come_at_once_on_one_connection(client: Client) -> None:
+    token = str(client.http.headers["Authorization"]).encode()
+    call = b"GET /services/data/v60.0/%s HTTP/1.1\r\nHost: x\r\nAuthorization: " + token + b"\r\n%s\r\n"
+    received = send(client, call % (b"limits/recordCount", b"") + call % (b"nothing", b"Connection: close\r\n"))
+    assert re.findall(rb"HTTP/1.1 (\d+)", received) == [b"200", b"404"]
+
+
+def test_a_path_is_split_before_it_is_decoded(client: Client) -> None:
+    path = "/sobjects/Contact/External_Id__c/a%2Fb+c%20%C3%A9"
+    assert client.call("PATCH", path, json={"LastName": "x"}).status_code == 201
+    # A plus sign is a blank in a query, and itself in a path.
+    soql = "SELECT+External_Id__c+FROM+Contact+WHERE+LastName='x'"
+    rows = client.call("GET", f"/query?q={soql}").json()["records"]
+    assert [row["External_Id__c"] for row in rows] == ["a/b+c \u00e9"]
+    assert client.call("GET", "/SObjects/contact/external_id__c/A%2fB%2BC%20%c3%89").json()["LastName"] == "x"
