@@ -107,10 +107,10 @@ def limit_info(org: Org, call: Call) -> str:
 def record_count(org: Org, call: Call) -> Answer:
     """GET limits/recordCount: records per object; objects without records are left out."""
     wanted = {each.strip().lower() for each in call.query.get("sObjects", "").split(",") if each.strip()}
-    counts = org.store.counts()
+    seen, counts = org.permissions.schema_of(call.user), org.store.counts()
     listed = [
         {"count": live, "name": object_name}
         for object_name, (live, _) in counts.items()
-        if live and (not wanted or object_name.lower() in wanted)
+        if live and seen.object_named(object_name) and (not wanted or object_name.lower() in wanted)
     ]
     return Answer(200, {"sObjects": listed})

@@ -213,9 +213,12 @@ def raise_row_error(outcome: dict[str, Any]) -> None:
     if outcome["error"] is None:
         return
     error = split_error(outcome["error"])
-    status = (
-        404 if error["code"] in ("ENTITY_IS_DELETED", "INVALID_CROSS_REFERENCE_KEY") and not error["fields"] else 400
-    )
+    status = 400
+    if error["code"] in ("ENTITY_IS_DELETED", "INVALID_CROSS_REFERENCE_KEY") and not error["fields"]:
+        status = 404
+    elif error["code"] == "INSUFFICIENT_ACCESS_OR_READONLY":
+        # "Status Codes and Error Responses": 403 is for what the user has no permission to.
+        status = 403
     refusal = SalesforceError(status, error["code"], error["message"], fields=error["fields"])
     if outcome["duplicates"]:
         refusal.body[0]["duplicateResult"] = outcome["duplicates"]
