@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import csv
 import datetime
+import re
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from decimal import Decimal
 from pathlib import Path
 from typing import Any
-from xml.sax.saxutils import escape
+from xml.sax import saxutils
 
 from sandbox.bulk.classic import Batch, ClassicJob
 from sandbox.bulk.extract import Extract
@@ -22,6 +23,7 @@ NAMESPACE = "http://www.force.com/2009/06/asyncapi/dataload"
 XML_HEAD = '<?xml version="1.0" encoding="UTF-8"?>'
 # Exactly these, without a charset: clients compare the whole header.
 CONTENT_TYPES = {"CSV": "text/csv", "XML": "application/xml", "JSON": "application/json"}
+_NOT_IN_XML = re.compile("[\x00-\x08\x0b\x0c\x0e-\x1f\ud800-\udfff\ufffe\uffff]")
 NO_RECORDS = b"Records not found for this query\n"
 _JOB_KEYS = [
     *("id", "operation", "object", "createdById", "createdDate", "systemModstamp", "state", "externalIdFieldName"),
@@ -59,6 +61,11 @@ def _xml(status: int, text: str) -> Answer:
     return Answer(status, XML_HEAD + text, content_type=CONTENT_TYPES["XML"])
 
 
+def _escape(text: str) -> str:
+    """Text for XML, which has no way to write control characters, and loses a bare carriage return."""
+    return saxutils.escape(_NOT_IN_XML.sub("\ufffd", text), {"\r": "&#13;"})
+
+
 def _elements(values: dict[str, Any]) -> str:
     return "".join(f"<{key}>{_text(value)}</{key}>" for key, value in values.items())
 
@@ -66,7 +73,7 @@ def _elements(values: dict[str, Any]) -> str:
 def _text(value: Any) -> str:
     text = str(value)
     # Datetimes end in Z here, and in +0000 in JSON.
-    return escape(text.removesuffix("+0000") + "Z" if text.endswith(".000+0000") else text)
+    return _escape(text.removesuffix("+0000") + "Z" if text.endswith(".000+0000") else text)
 
 
 def job_values(job: ClassicJob) -> dict[str, Any]:
@@ -119,8 +126,8 @@ def _error(text: str) -> dict[str, Any]:
 def _xml_result(each: dict[str, Any]) -> str:
     errors = ""
     for error in each["errors"]:
-        fields = "".join(f"<fields>{escape(name)}</fields>" for name in error["fields"])
-        message = f"<message>{escape(error['message'])}</message><statusCode>{error['statusCode']}</statusCode>"
+        fields = "".join(f"<fields>{_escape(name)}</fields>" for name in error["fields"])
+        message = f"<message>{_escape(error['message'])}</message><statusCode>{error['statusCode']}</statusCode>"
         errors += f"<errors>{fields}{message}</errors>"
     own_id = f"<id>{each['id']}</id>" if each["id"] else ""
     flags = "".join(f"<{key}>{str(each[key]).lower()}</{key}>" for key in ("success", "created"))
@@ -216,10 +223,10 @@ def _xml_record(record: _Record, element: str = "records") -> str:
     """A query for Id gives it twice ("Use Bulk Query")."""
     cells = []
     for key, each in record.values.items():
-        name = escape(key)
+        name = _escape(key)
         if each is None or isinstance(each, _Record):
             cells.append(_xml_record(each, name) if each else f'<{name} xsi:nil="true"/>')
             continue
-        cell = f"<{name}>{escape(each[1])}</{name}>" if each[1] else f'<{name} xsi:nil="true"/>'
+        cell = f"<{name}>{_escape(each[1])}</{name}>" if each[1] else f'<{name} xsi:nil="true"/>'
         cells += [cell, cell] if key == "Id" else [cell]
     return f'<{element} xsi:type="sObject"><type>{record.kind}</type>{"".join(cells)}</{element}>'

@@ -75,7 +75,7 @@ def read_header(upload: Upload) -> list[str]:
 
 def titles(written: list[str], delimiter: str) -> list[str]:
     """The names of a header without their quotes."""
-    return next(csv.reader(io.StringIO(delimiter.join(written)), delimiter=delimiter))
+    return next(csv.reader(io.StringIO(delimiter.join(written)), delimiter=delimiter), [""])
 
 
 def first_line(head: bytes) -> tuple[bytes, str | None]:

@@ -302,6 +302,7 @@ def test_a_batch_that_cannot_be_processed_fails_and_says_why(classic: Classic, c
     cases = [
         ("insert", "CSV", "LastName,Nope\na,b\n", "InvalidBatch : Field name not found : Nope"),
         ("insert", "CSV", "LastName\n" + "x\n" * 10_001, "InvalidBatch : A batch may have at most 10000 records"),
+        ("insert", "CSV", "LastName,\x07\na,b\n", "InvalidBatch : Field name not found : \ufffd"),
         ("insert", "JSON", "[1]", "InvalidBatch : Failed to parse JSON."),
         ("insert", "JSON", '[{"Nope":{"a":"b"}}]', "InvalidBatch : Field name not found : Nope"),
         ("insert", "XML", "<sObjects><sObject>", "InvalidBatch : Failed to parse XML."),

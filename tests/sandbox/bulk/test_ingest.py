@@ -142,6 +142,7 @@ BAD_UPLOADS: list[tuple[str, dict[str, str], bytes, str]] = [
     ("insert", LF, b"LastName,Title\na\n", "InvalidBatch : Failed to parse CSV."),
     ("insert", LF, b"LastName\n\xff\xfe\n", "InvalidBatch : Failed to parse CSV."),
     ("insert", LF, b"", "InvalidBatch : Records not found"),
+    ("insert", LF, b"\nLastName\na\n", "InvalidBatch : Field name not found : "),
     ("upsert", LF, b"LastName\na\n", "InvalidBatch : Field name not found : External_Id__c"),
     ("delete", LF, b"Id,LastName\na,b\n", "InvalidBatch : Field name not found"),
     ("insert", LF, b"LastName," + b"x" * 32_000 + b"\na,b\n", "InvalidBatch : The header is longer than 32000"),
