@@ -34,7 +34,12 @@ class Call:
 
     @property
     def token(self) -> str | None:
-        """The session id of the Authorization header (`Bearer`, or `OAuth` as older clients send)."""
+        """The session id of the Authorization header (`Bearer`, or `OAuth` as older clients send).
+
+        Bulk API 1.0 has a header of its own for it.
+        """
+        if self.path.startswith("/services/async/"):
+            return self.headers.get("x-sfdc-session")
         scheme, _, rest = self.headers.get("authorization", "").partition(" ")
         return rest.strip() if scheme.lower() in ("bearer", "oauth") else None
 

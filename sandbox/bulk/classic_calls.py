@@ -55,7 +55,7 @@ def _enter(org: Org, call: Call) -> None:
     if not number.isdecimal() or not FIRST_VERSION <= int(number) <= LAST_VERSION:
         raise Refusal("InvalidVersion", f"Unsupported API version: {release}")
     call.arguments["version"] = f"v{release}"
-    call.session = org.sessions.find(call.headers.get("x-sfdc-session"))
+    call.session = org.sessions.find(call.token)
     if call.session is None:
         raise Refusal("InvalidSessionId", "Invalid session id")
     if not org.permissions.has(call.user, "ApiEnabled"):

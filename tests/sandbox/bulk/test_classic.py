@@ -336,6 +336,9 @@ def test_calls_that_cannot_be_are_refused_in_the_language_they_came_in(classic: 
     answer = classic.call("GET", f"/job/{job}", kind="JSON")
     assert answer.headers["Content-Type"] == "application/json"
     assert answer.json() == {"exceptionCode": "InvalidSessionId", "exceptionMessage": "Invalid session id"}
+    classic.token = client.sandbox.login()
+    client.sandbox.faults({"path": "/services/async/", "action": "expire_token"})
+    assert [refused(classic.call("GET", f"/job/{job}"))[1] for _ in range(2)] == ["InvalidSessionId"] * 2
     classic.token = token
     assert refused(Classic(client, "20.0").call("GET", f"/job/{job}"))[1] == "InvalidVersion"
     for path, code in (("/job/750000000000000AAA", "InvalidJob"), (f"/job/{job}/batch/751x", "InvalidBatch")):
