@@ -130,13 +130,12 @@ class _Compiler:
     # The field list
 
     def _select_all(self) -> None:
-        children = 0
+        children = [each for each in self.select.items if isinstance(each, Select)]
+        if len(children) > MAX_CHILD_QUERIES:
+            message = f"A query may have at most {MAX_CHILD_QUERIES} child relationship sub-queries"
+            raise self.context.error(children[MAX_CHILD_QUERIES].sources[0].name, "MALFORMED_QUERY", message)
         for each in self.select.items:
             if isinstance(each, Select):
-                children += 1
-                if children > MAX_CHILD_QUERIES:
-                    message = f"A query may have at most {MAX_CHILD_QUERIES} child relationship sub-queries"
-                    raise self.context.error(each.sources[0].name, "MALFORMED_QUERY", message)
                 self._select_children(each)
             elif isinstance(each, TypeOf):
                 self._select_by_type(each)

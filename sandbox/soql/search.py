@@ -102,7 +102,7 @@ def _select_of(given: Returning) -> Select:
         [],
         None,
         given.order,
-        given.limit or Token("NUMBER", str(MAX_RECORDS)),
+        given.limit,
         given.offset,
         0,
         False,
