@@ -13,6 +13,8 @@ from sandbox.bulk.state import BulkState
 from sandbox.clock import Clock
 from sandbox.events.bus import Bus
 from sandbox.events.changes import Changes
+from sandbox.events.cometd import Clients
+from sandbox.events.push_topics import PushTopics
 from sandbox.faults import Faults
 from sandbox.login.apps import Apps
 from sandbox.login.grants import Grants
@@ -64,6 +66,8 @@ class Org:
         self.org_id = id18(settings.org_id[:15])
         self.clock = Clock()
         self.bus = Bus(self)
+        self.push_topics = PushTopics(self)
+        self.streaming = Clients()
         self.changes = Changes(self, settings.change_data)
         self.permissions = Permissions(self.schema)
         self.users = Users(self, settings.users_file)
@@ -116,6 +120,8 @@ class Org:
         self.clock.reset()
         self.bus.clear()
         self.changes.reset()
+        self.push_topics.forget()
+        self.streaming.clear()
         self.bulk.reset()
         self.log.clear()
         self.exchanges.clear()

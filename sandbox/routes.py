@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from sandbox.bulk.routes import ROUTES as BULK
+from sandbox.events.routes import ROUTES as EVENTS
 from sandbox.login.routes import ROUTES as LOGIN
 from sandbox.rest.routes import ROUTES as REST
 from sandbox.route import Route
 from sandbox.rows.routes import ROUTES as ROWS
 from sandbox.web.routes import ROUTES as WEB
 
-ROUTES = [*LOGIN, *REST, *BULK, *ROWS, *WEB]
+ROUTES = [*LOGIN, *EVENTS, *REST, *BULK, *ROWS, *WEB]
 
 _BY_LENGTH: dict[int, list[tuple[list[str], Route]]] = {}
 for _route in ROUTES:

@@ -45,6 +45,7 @@ class SandboxProcess:
         self.https_url: str | None = None
         self.ca_file: str | None = None
         self.proxy_url: str | None = None
+        self.addresses: dict[str, Any] = {}
         self._process: subprocess.Popen[bytes] | None = None
         self._folder: Path | None = None
 
@@ -86,7 +87,7 @@ class SandboxProcess:
                 self.kill()
                 raise RuntimeError(f"the sandbox did not start:\n{self.log}")
             time.sleep(0.02)
-        addresses = json.loads(ready.read_text(encoding="utf-8"))
+        self.addresses = addresses = json.loads(ready.read_text(encoding="utf-8"))
         self.http_url, self.https_url = addresses["http_url"], addresses["https_url"]
         self.ca_file, self.proxy_url = addresses["ca_file"], addresses["proxy_url"]
         # Restarts listen where clients already look.

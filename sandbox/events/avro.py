@@ -9,7 +9,7 @@ import io
 import json
 from typing import TYPE_CHECKING, Any
 
-from sandbox.events.changes import CHANGE_SUFFIX, HEADER_FIELDS, object_of
+from sandbox.events.changes import CHANGE_SUFFIX, HEADER_FIELDS, object_of, topic_of
 from sandbox.schema import Field
 
 if TYPE_CHECKING:
@@ -61,6 +61,15 @@ def schema_id(schema: dict[str, Any]) -> str:
     """The id of a schema: the same for the same schema, whatever org or run."""
     digest = hashlib.sha256(json.dumps(schema, sort_keys=True).encode()).digest()
     return base64.urlsafe_b64encode(digest[:16]).decode().rstrip("=")
+
+
+def find_schema(org: Org, wanted: str) -> dict[str, Any] | None:
+    """The schema of an id; None for one that no topic has."""
+    for topic in [*(each.name for each in org.schema.events.values()), *(topic_of(each) for each in org.schema)]:
+        schema = topic_schema(org, topic)
+        if schema_id(schema) == wanted:
+            return schema
+    return None
 
 
 def encode(org: Org, event: Event, schema: dict[str, Any]) -> bytes:

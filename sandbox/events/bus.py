@@ -6,6 +6,7 @@ there exactly when the write is. Replay ids rise and are not consecutive.
 
 from __future__ import annotations
 
+import datetime
 import json
 import threading
 import uuid
@@ -36,6 +37,11 @@ class Event:
     uuid: str
     user_id: str
     body: dict[str, Any]
+
+    @property
+    def created_date(self) -> str:
+        """When it was published: 2026-01-31T12:00:00.000Z."""
+        return datetime.datetime.fromtimestamp(self.at, datetime.UTC).strftime("%Y-%m-%dT%H:%M:%S.000Z")
 
 
 class UnknownReplay(ValueError):

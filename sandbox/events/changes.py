@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from sandbox.rows.write import Write
 
 CHANGE_SUFFIX = "ChangeEvent"
+PUSH_TOPIC = "PushTopic"
 _STRINGS: dict[str, Any] = {"type": "array", "items": "string"}
 _KINDS = ["CREATE", "UPDATE", "DELETE", "UNDELETE", "GAP_CREATE", "GAP_UPDATE", "GAP_DELETE", "GAP_UNDELETE"]
 _KINDS += ["GAP_OVERFLOW", "SNAPSHOT"]
@@ -89,12 +90,13 @@ class Changes:
             chosen.add(found.name)
         self.objects = frozenset(chosen)
 
-    def captures(self, target: ObjectType) -> bool:
-        return target.name in self.objects
+    def watches(self, target: ObjectType) -> bool:
+        """Whether anybody wants to know of changes to records of an object."""
+        return target.name in self.objects or self._org.push_topics.watches(target)
 
     def before(self, cursor: duckdb.DuckDBPyConnection, write: Write) -> None:
         """Keep the records as they are before the update or delete of the good rows of `outcome`."""
-        if self.captures(write.object):
+        if self.watches(write.object):
             cursor.execute(
                 f"CREATE OR REPLACE TEMP TABLE unchanged AS SELECT t.* FROM {name(write.object.name)} t"
                 " JOIN outcome o ON o.id = t.Id WHERE NOT o.created AND o.error IS NULL"
@@ -102,9 +104,10 @@ class Changes:
 
     def after(self, cursor: duckdb.DuckDBPyConnection, write: Write) -> None:
         """Publish what a write of rows has done to the records of its object."""
-        if not self.captures(write.object):
-            return
         target = write.object
+        self._notice(target)
+        if not self.watches(target):
+            return
         fields = [each for each in target.stored_fields if each.name not in _LEFT_OUT]
         new = ", ".join(f"t.{name(each.name)}" for each in fields)
         made = cursor.execute(
@@ -135,7 +138,8 @@ class Changes:
 
     def deleted(self, cursor: duckdb.DuckDBPyConnection, target: ObjectType, ids: str, write: Write) -> None:
         """Publish that the records of the table `ids` (a name as SQL has it, with the column id) are deleted."""
-        if self.captures(target):
+        self._notice(target)
+        if self.watches(target):
             rows = cursor.execute(f"SELECT id FROM {ids} ORDER BY id").fetchall()
             gone: list[Change] = [(row[0], {}, []) for row in rows]
             self.publish(cursor, target, "DELETE", gone, write.user_id, write.options.origin)
@@ -150,8 +154,26 @@ class Changes:
         origin: str,
     ) -> None:
         """Publish changes of records of one object, as one transaction. Only updates name changed fields."""
-        if not changes or not self.captures(target):
+        if not changes:
             return
+        self._org.push_topics.publish(cursor, target, kind, changes, user_id)
+        if target.name in self.objects:
+            self._publish_events(cursor, target, kind, changes, user_id, origin)
+
+    def _notice(self, target: ObjectType) -> None:
+        """Look at the PushTopics anew once a write has changed them."""
+        if target.name == PUSH_TOPIC:
+            self._org.store.after_commit(self._org.push_topics.forget)
+
+    def _publish_events(
+        self,
+        cursor: duckdb.DuckDBPyConnection,
+        target: ObjectType,
+        kind: str,
+        changes: list[Change],
+        user_id: str,
+        origin: str,
+    ) -> None:
         stamp = round(self._org.clock.time() * 1000)
         number = self._org.store.reserve(cursor, "commit")
         key = secrets.token_hex(16)

@@ -16,7 +16,7 @@ import grpc
 
 from sandbox.events import avro, pubsub_api_pb2
 from sandbox.events.bus import ALL, NEW, STEP, Event, UnknownReplay
-from sandbox.events.changes import CHANGE_SUFFIX
+from sandbox.events.calls import MANAGED
 from sandbox.events.channels import topics_of
 from sandbox.events.publish import publish
 from sandbox.org import Org
@@ -30,7 +30,6 @@ MOST_BYTES = 4 * 1024 * 1024
 REPLAY_BYTES = 10
 STREAMS = 64
 STREAM_IDLE = 70.0
-MANAGED = "managed_subscription"
 
 # Messages are made by protobuf's own machinery, and gRPC has no types: no type checker knows either.
 Message = Any
@@ -232,10 +231,10 @@ class PubSub:
         )
 
     def _schema_info(self, schema_id: str) -> Message:
-        found = find_schema(self._org, schema_id)
+        found = avro.find_schema(self._org, schema_id)
         if found is None:
             raise Refused(grpc.StatusCode.NOT_FOUND, "schema.not.found", f"There is no schema {schema_id!r}.")
-        return pb.SchemaInfo(schema_json=json.dumps(found[1]), schema_id=schema_id, rpc_id=_rpc_id())
+        return pb.SchemaInfo(schema_json=json.dumps(found), schema_id=schema_id, rpc_id=_rpc_id())
 
     def _publish(self, request: Message, context: Context) -> Message:
         user = self._log_in(context)
@@ -318,20 +317,6 @@ class PubSub:
         payload = avro.encode(self._org, event, schema)
         made = pb.ProducerEvent(id=event.uuid, schema_id=avro.schema_id(schema), payload=payload)
         return pb.ConsumerEvent(event=made, replay_id=replay_bytes(event.replay_id))
-
-
-def find_schema(org: Org, schema_id: str) -> tuple[str, dict[str, Any]] | None:
-    """The topic and schema of a schema id; None for one that no topic has."""
-    changes = [topics[0] for each in org.schema if (topics := topics_of(org, f"/data/{_change_topic(each.name)}"))]
-    for topic in [*(each.name for each in org.schema.events.values()), *changes]:
-        schema = avro.topic_schema(org, topic)
-        if avro.schema_id(schema) == schema_id:
-            return topic, schema
-    return None
-
-
-def _change_topic(object_name: str) -> str:
-    return f"{object_name.removesuffix('c') if object_name.endswith('__c') else object_name}{CHANGE_SUFFIX}"
 
 
 class _Incoming:

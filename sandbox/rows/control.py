@@ -112,6 +112,11 @@ def undelete(org: Org, call: Call) -> Answer:
     with org.store.writing() as cursor:
         now = org.clock.now()
         errors = [deletes.undelete(cursor, org.policy, each, org.admin.id, now) for each in ids]
+        good = [each for each, error in zip(ids, errors, strict=True) if not error]
+        for target in org.schema:
+            back = [each for each in good if each[:3] == target.key_prefix]
+            origin = "com/salesforce/api/soap/67.0"
+            org.changes.publish(cursor, target, "UNDELETE", [(each, {}, []) for each in back], org.admin.id, origin)
     return Answer(200, [_result(each, error) for each, error in zip(ids, errors, strict=True)])
 
 

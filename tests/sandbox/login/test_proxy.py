@@ -137,8 +137,6 @@ def test_the_authority_vouches_for_no_other_site(proxied: SandboxProcess) -> Non
         "localhost",
         "salesforce.com",
         "force.com",
-        "127.0.0.1/32",
-        "::1/128",
     }
 
 
