@@ -22,6 +22,7 @@ TERMINAL = frozenset({"JobComplete", "Failed", "Aborted"})
 JOB_TYPES = ("V2Ingest", "V2Query", "Classic", "BigObjectIngest")
 KEPT_SECONDS = 7 * 86_400
 PAGE = 1000
+MAX_DIGITS = 18
 CHUNK = 1 << 20
 
 
@@ -220,8 +221,8 @@ def list_jobs(org: Org, call: Call, own_type: str) -> Answer:
 def _place(locator: str | None) -> int:
     if not locator:
         return 0
-    if not locator.isdecimal():
-        raise SalesforceError(400, "INVALID_QUERY_LOCATOR", f"invalid query locator: {locator}")
+    if not locator.isdecimal() or len(locator) > MAX_DIGITS:
+        raise SalesforceError(400, "INVALID_QUERY_LOCATOR", f"invalid query locator: {locator[:50]}")
     return int(locator)
 
 

@@ -148,8 +148,8 @@ def results(org: Org, call: Call) -> Answer:
     total = _extract(job).total
     start = _offset(call.query.get("locator"), total)
     given = call.query.get("maxRecords")
-    if given is not None and (not given.isdecimal() or int(given) < 1):
-        raise SalesforceError(400, "INVALIDJOB", f"maxRecords must be a whole number from 1, not {given!r}")
+    if given is not None and (not given.isdecimal() or len(given) > jobs.MAX_DIGITS or int(given) < 1):
+        raise SalesforceError(400, "INVALIDJOB", f"maxRecords must be a whole number from 1, not {given[:50]!r}")
     size = int(given) if given else org.bulk.result_rows
     end = min(total, start + size) if size else total
     headers = {

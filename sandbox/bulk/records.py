@@ -7,14 +7,13 @@ so that no entity is ever expanded.
 from __future__ import annotations
 
 import csv
-import json
 from collections.abc import Iterable
-from decimal import Decimal
 from pathlib import Path
 from typing import Any
 from xml.etree.ElementTree import Element, ParseError, TreeBuilder, XMLParser
 
 from sandbox.bulk.staging import InvalidBatch
+from sandbox.json_text import NotJson, read_json
 from sandbox.rows.relations import json_parent
 from sandbox.rows.write import BULK_NULL
 from sandbox.schema import ObjectType, Schema
@@ -82,8 +81,8 @@ def from_json(text: bytes) -> list[dict[str, Any]]:
     Raises InvalidBatch.
     """
     try:
-        records = json.loads(text, parse_float=Decimal)
-    except (ValueError, RecursionError) as error:
+        records = read_json(text)
+    except NotJson as error:
         raise InvalidBatch(f"InvalidBatch : Failed to parse JSON. {error}") from None
     if not isinstance(records, list) or not all(isinstance(each, dict) for each in records):
         raise InvalidBatch("InvalidBatch : Failed to parse JSON. A batch is an array of objects")

@@ -66,7 +66,15 @@ def test_a_job_that_cannot_be_is_refused(client: Client) -> None:
     accepted = {"object": "Lead", "operation": "insert", "assignmentRuleId": "01Q000000000001"}
     assert client.call("POST", "/jobs/ingest", json=accepted).json()["assignmentRuleId"] == "01Q000000000001"
     assert _refused(Client(client.sandbox, "v48.0").call("POST", "/jobs/ingest", json=accepted)) == (400, "INVALIDJOB")
-    for query in ("jobType=Nope", "isPkChunkingEnabled=maybe", "concurrencyMode=Odd", "queryLocator=x"):
+    for version, path in (("v40.0", "/jobs/ingest"), ("v46.0", "/jobs/query")):
+        assert _refused(Client(client.sandbox, version).call("GET", path)) == (404, "NOT_FOUND")
+    for query in (
+        "jobType=Nope",
+        "isPkChunkingEnabled=maybe",
+        "concurrencyMode=Odd",
+        "queryLocator=x",
+        "queryLocator=" + "9" * 5000,
+    ):
         assert client.call("GET", f"/jobs/ingest?{query}").status_code == 400, query
 
 
