@@ -2,19 +2,14 @@
 
 from __future__ import annotations
 
-import json
-import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
-from decimal import Decimal
 from typing import Any
 
+from sandbox.json_text import NotJson, read_json
 from sandbox.login.sessions import Session
 from sandbox.login.users import User
-from sandbox.wire import SalesforceError, dumps
-
-# Halves of a character beyond the first plane, which Python's reader lets pass alone though no text can hold them.
-_SURROGATE = re.compile(rb"\\u[dD][89a-fA-F]|\xed[\xa0-\xbf]")
+from sandbox.wire import SalesforceError
 
 
 @dataclass
@@ -69,16 +64,9 @@ class Call:
             message = "The HTTP entity body is required, but this request has no entity body."
             raise SalesforceError(400, "JSON_PARSER_ERROR", message)
         try:
-            value = json.loads(self.body, parse_float=Decimal)
-            if _SURROGATE.search(self.body):
-                dumps(value).encode()
-            return value
-        except json.JSONDecodeError as error:
-            raise SalesforceError(400, "JSON_PARSER_ERROR", _parser_message(error)) from None
-        except (ValueError, UnicodeError, RecursionError) as error:
-            raise SalesforceError(
-                400, "JSON_PARSER_ERROR", f"The HTTP entity body is not valid JSON: {error}"
-            ) from None
+            return read_json(self.body)
+        except NotJson as error:
+            raise SalesforceError(400, "JSON_PARSER_ERROR", str(error)) from None
 
     def json_object(self) -> dict[str, Any]:
         """The body as a JSON object."""
@@ -88,27 +76,6 @@ class Call:
             message = f"Can not deserialize SObject out of {token} token at [line:1, column:1]"
             raise SalesforceError(400, "JSON_PARSER_ERROR", message)
         return value
-
-
-# Start of Python's words for a mistake in JSON -> what Salesforce says it was expecting there.
-_EXPECTED = {
-    "Expecting property name": "was expecting double-quote to start field name",
-    "Illegal trailing comma": "was expecting double-quote to start field name",
-    "Expecting ':'": "was expecting a colon to separate field name and value",
-    "Expecting ','": "was expecting comma to separate entries",
-    "Expecting value": "expected a valid value (number, String, array, object, 'true', 'false' or 'null')",
-}
-
-
-def _parser_message(error: json.JSONDecodeError) -> str:
-    """A mistake in JSON as the REST API words it: the character, what was expected instead, line and column."""
-    place = f"at [line:{error.lineno}, column:{error.colno}]"
-    if error.pos >= len(error.doc.rstrip()):
-        return f"Unexpected end-of-input {place}"
-    code = ord(error.doc[error.pos])
-    found = chr(code) if chr(code).isprintable() else f"\\u{code:04x}"
-    expected = next((text for start, text in _EXPECTED.items() if error.msg.startswith(start)), error.msg)
-    return f"Unexpected character ('{found}' (code {code})): {expected} {place}"
 
 
 @dataclass

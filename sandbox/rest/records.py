@@ -252,11 +252,16 @@ def _check_json_type(found: Field, value: Any) -> None:
         if isinstance(value, str) and (found.is_number or found.type == "boolean"):
             _check_scalar_text(found, value)
         return
-    kind = "boolean" if isinstance(value, bool) else "number" if isinstance(value, int | Decimal) else "other"
-    fits = {"boolean": found.type == "boolean", "number": found.is_number, "other": False}[kind]
+    if isinstance(value, bool):
+        fits, token, text = found.type == "boolean", f"VALUE_{str(value).upper()}", str(value).lower()
+    elif isinstance(value, int | Decimal):
+        kind = "INT" if isinstance(value, int) else "FLOAT"
+        fits, token, text = found.is_number, f"VALUE_NUMBER_{kind}", str(value)
+    else:
+        kind, text = ("ARRAY", "[") if isinstance(value, list) else ("OBJECT", "{")
+        fits, token = False, f"START_{kind}"
     if not fits:
-        names = {"boolean": "VALUE_" + str(value).upper(), "number": "VALUE_NUMBER", "other": "START_OBJECT"}
-        raise _json_type_error(found, names[kind], str(value))
+        raise _json_type_error(found, token, text)
 
 
 def _check_scalar_text(found: Field, text: str) -> None:

@@ -112,6 +112,24 @@ def test_a_mistake_in_json_is_told_with_its_place(client: Client, body: bytes, m
     assert (answer.status_code, answer.json()) == (400, [{"message": message, "errorCode": "JSON_PARSER_ERROR"}])
 
 
+@pytest.mark.parametrize(
+    ("value", "message"),
+    [
+        ("1e999999999", "Numeric value (1e999999999) out of range"),
+        ("9" * 5000, "Numeric value out of range"),
+        ("NaN", "Non-standard token 'NaN'"),
+        ("[" * 100_000, "The HTTP entity body is nested too deeply"),
+        ('"\\ud800"', "The HTTP entity body is not valid UTF-8"),
+        ("[1]", "Cannot deserialize instance of double from START_ARRAY value [ or request may be missing a required"),
+    ],
+)
+def test_json_that_no_field_can_hold_is_refused_at_once(client: Client, value: str, message: str) -> None:
+    body = f'{{"Name": "x", "AnnualRevenue": {value}}}'
+    answer = client.call("POST", "/sobjects/Account", data=body, headers={"Content-Type": "application/json"})
+    assert (answer.status_code, answer.json()[0]["errorCode"]) == (400, "JSON_PARSER_ERROR")
+    assert answer.json()[0]["message"].startswith(message)
+
+
 def send(client: Client, text: bytes, pause_after: bytes = b"") -> bytes:
     """Send bytes as they are, and read until the server is through; the head is sent apart from what follows."""
     address = urlsplit(client.sandbox.http_url)
