@@ -47,7 +47,7 @@ def _read_back(client: Client, fields: list[str], object_name: str) -> list[dict
     soql = f"SELECT {', '.join(fields)} FROM {object_name}"
     job = client.call("POST", "/jobs/query", json={"operation": "query", "query": soql}).json()["id"]
     while (state := client.call("GET", f"/jobs/query/{job}").json()["state"]) != "JobComplete":
-        assert state == "UploadComplete"
+        assert state in ("UploadComplete", "InProgress")
     text = client.call("GET", f"/jobs/query/{job}/results").content.decode()
     return list(csv.DictReader(io.StringIO(text, newline="")))
 
