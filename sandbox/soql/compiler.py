@@ -7,7 +7,7 @@ The whole language is understood but for what a new org in one currency and with
 from __future__ import annotations
 
 import datetime
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 from lark import Token
 
@@ -159,13 +159,18 @@ class _Compiler:
             self._add_path(place(item.value), one)
 
     def _add_path(self, token: Token, one: Reference) -> None:
+        self._add_below(self.nodes, token, one)
+
+    def _add_below(self, nodes: dict[str, Node], token: Token, one: Reference) -> None:
         assert one.field is not None
-        nodes = self.nodes
-        for depth in range(1, len(one.path) + 1):
-            path = one.path[:depth]
-            above = self.scope.joins[tuple(each.lower() for each in path)]
-            nodes = self._parent(nodes, token, path[-1], above).nodes
+        nodes = self._nodes_of(nodes, token, one.parents)
         self._add(nodes, token, one.field.name, Column(one.label, one))
+
+    def _nodes_of(self, nodes: dict[str, Node], token: Token, parents: Sequence[Join]) -> dict[str, Node]:
+        """Where the values of a parent stand: in the nested record of the last of `parents`."""
+        for join in parents:
+            nodes = self._parent(nodes, token, join.path[-1], join).nodes
+        return nodes
 
     def _parent(self, nodes: dict[str, Node], token: Token, key: str, join: Join) -> Parent:
         found = nodes.setdefault(key, Parent(join.target.name, self._index(f'{join.alias}."Id"')))
@@ -195,41 +200,37 @@ class _Compiler:
             raise self.context.error(call.name, "MALFORMED_QUERY", message)
         for one in self.context.visible_fields(self.scope.target):
             if group == "ALL" or one.flag("custom") == (group == "CUSTOM"):
-                self._add_path(call.name, self.scope.reference_on("t", self.scope.target, (), one))
+                self._add_path(call.name, self.scope.reference_on(None, one))
 
     def _select_by_type(self, node: TypeOf) -> None:
         """TYPEOF What WHEN Account THEN … ELSE … END."""
-        *above, relationship = str(node.path).split(".")
-        owner, alias = self.scope.target, "t"
-        path: tuple[str, ...] = ()
-        if above:
-            join = self.scope.join(node.path, above)
-            owner, alias, path = join.target, join.alias, join.path
-        lookup = self.scope.lookup(node.path, owner, relationship)
+        *path, relationship = str(node.path).split(".")
+        parents = self.scope.parents(node.path, path)
+        above = parents[-1] if parents else None
+        lookup = self.scope.lookup(node.path, above.target if above else self.scope.target, relationship)
         key = str(lookup.document["relationshipName"])
-        if len(lookup.reference_to) < 2 or path:
-            message = f"TYPEOF needs a polymorphic relationship of the object itself; '{node.path}' is none"
-            raise self.context.error(node.path, "INVALID_FIELD", message)
-        if key in self.nodes:
+        nodes = self._nodes_of(self.nodes, node.path, parents)
+        if len(lookup.reference_to) < 2:
+            raise self.context.error(node.path, "INVALID_FIELD", f"'{node.path}' is no polymorphic relationship")
+        if key in nodes:
             raise self.context.error(node.path, "INVALID_FIELD", f"duplicate field selected: {key}")
-        made = ByType(self._index(f'{alias}."{lookup.name}"'), {}, None)
+        made = ByType(self._index(self.scope.reference_on(above, lookup).sql), {}, None)
         for branch in node.branches:
             target = self.context.object(branch.object)
             if target.name not in lookup.reference_to or target.key_prefix in made.branches:
                 message = f"{target.name} is not an object that '{node.path}' can still be"
                 raise self.context.error(branch.object, "INVALID_FIELD", message)
-            join = self.scope.join_type(branch.object, alias, (*path, key), lookup, target)
+            join = self.scope.join_type(branch.object, above, lookup, target)
             made.branches[target.key_prefix] = self._branch(join, branch.fields)
         if node.otherwise:
-            made.otherwise = self._branch(self.scope.join(node.path, [relationship]), node.otherwise)
-        self.nodes[key] = made
+            end = self.scope.parents(node.path, [*path, relationship])[-1]
+            made.otherwise = self._branch(end, node.otherwise)
+        nodes[key] = made
 
     def _branch(self, join: Join, fields: list[Token]) -> Parent:
         made = Parent(join.target.name, self._index(f'{join.alias}."Id"'))
         for token in fields:
-            one = self.context.field_of(join.target, token, str(token))
-            reference = self.scope.reference_on(join.alias, join.target, join.path, one)
-            self._add(made.nodes, token, one.name, Column(reference.label, reference))
+            self._add_below(made.nodes, token, self.scope.reference_from(join, token))
         return made
 
     def _select_children(self, select: Select) -> None:

@@ -118,8 +118,14 @@ class Query:
             return "Bulk API 2.0 does not support aggregate functions, GROUP BY or OFFSET in a query"
         if any(isinstance(each, Children) for each in self.nodes.values()):
             return "Bulk API 2.0 does not support nested queries"
-        if any(isinstance(each, ByType) for each in self.nodes.values()):
+        if _has_type_of(self.nodes):
             return "Bulk API 2.0 does not support TYPEOF"
         if any(each.expression.type in ("address", "location") for each in self.columns):
             return "Selecting compound data not supported in Bulk Query"
         return None
+
+
+def _has_type_of(nodes: dict[str, Node]) -> bool:
+    return any(
+        isinstance(each, ByType) or (isinstance(each, Parent) and _has_type_of(each.nodes)) for each in nodes.values()
+    )

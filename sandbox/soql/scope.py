@@ -78,10 +78,10 @@ class Expression:
 
 @dataclass(frozen=True)
 class Reference(Expression):
-    """A field by its path: `path` are the relationships up to the object that has it."""
+    """A field by its path: `owner` is the object that has it, `parents` are the joins on the way there."""
 
     owner: ObjectType = NAME_OBJECT
-    path: tuple[str, ...] = ()
+    parents: tuple[Join, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -130,8 +130,9 @@ class Context:
 
 @dataclass(frozen=True)
 class Join:
-    """A parent that the FROM clause brings in."""
+    """A parent that the FROM clause brings in; `key` tells it from the others, `path` are its relationships' names."""
 
+    key: tuple[str, ...]
     alias: str
     path: tuple[str, ...]
     target: ObjectType
@@ -164,34 +165,45 @@ class Scope:
     def reference(self, token: Token) -> Reference:
         """The field a path leads to. Raises INVALID_FIELD for what is no field or no relationship."""
         *path, last = self._without_alias(str(token).split("."))
-        alias, owner = "t", self.target
-        names: tuple[str, ...] = ()
-        if path:
-            join = self.join(token, path)
-            alias, owner, names = join.alias, join.target, join.path
-        return self.reference_on(alias, owner, names, self.context.field_of(owner, token, last))
+        return self._reference(token, path, last, None)
 
-    def reference_on(self, alias: str, owner: ObjectType, path: tuple[str, ...], one: Field) -> Reference:
-        """A field of the object itself (alias `t`) or of a joined parent."""
-        sql = f"{alias}.{name(one.name)}"
+    def reference_from(self, start: Join, token: Token) -> Reference:
+        """The field a path leads to that begins at a parent."""
+        *path, last = str(token).split(".")
+        return self._reference(token, path, last, start)
+
+    def _reference(self, token: Token, path: list[str], last: str, start: Join | None) -> Reference:
+        parents = self._walk(token, path, start)
+        end = parents[-1] if parents else start
+        owner = end.target if end else self.target
+        one = self.context.field_of(owner, token, last)
+        return self.reference_on(end, one, tuple(parents))
+
+    def reference_on(self, end: Join | None, one: Field, parents: tuple[Join, ...] = ()) -> Reference:
+        """A field of the object itself, or of a joined parent."""
+        alias, owner, path = (end.alias, end.target, end.path) if end else ("t", self.target, ())
         label = ".".join([*path, one.name])
-        return Reference(sql, one.type, label, one.scale, one.folds_case, one, owner, path)
+        return Reference(f"{alias}.{name(one.name)}", one.type, label, one.scale, one.folds_case, one, owner, parents)
 
     def join(self, token: Token, path: list[str]) -> Join:
         """The parent at the end of a path, joined once."""
-        if len(path) > MAX_LEVELS:
+        return self._walk(token, path, None)[-1]
+
+    def parents(self, token: Token, path: list[str]) -> list[Join]:
+        """All parents of a path, the last of them the object it leads to."""
+        return self._walk(token, self._without_alias([*path, ""])[:-1], None)
+
+    def _walk(self, token: Token, path: list[str], start: Join | None) -> list[Join]:
+        if len(path) + (len(start.path) if start else 0) > MAX_LEVELS:
             message = f"SOQL statements cannot query more than {MAX_LEVELS} levels of parent relationships."
             raise self.context.error(token, "MALFORMED_QUERY", message)
-        owner, alias = self.target, "t"
-        names: tuple[str, ...] = ()
-        join: Join | None = None
+        found: list[Join] = []
+        at = start
         for relationship in path:
-            lookup = self.lookup(token, owner, relationship)
-            names = (*names, str(lookup.document["relationshipName"]))
-            join = self._joined(token, alias, names, lookup)
-            owner, alias = join.target, join.alias
-        assert join is not None
-        return join
+            lookup = self.lookup(token, at.target if at else self.target, relationship)
+            at = self._joined(token, at, lookup)
+            found.append(at)
+        return found
 
     def lookup(self, token: Token, owner: ObjectType, relationship: str) -> Field:
         """The lookup field of a relationship's name."""
@@ -206,30 +218,38 @@ class Scope:
         found = (self.context.schema.object_named(each) for each in lookup.reference_to)
         return [each for each in found if each is not None]
 
-    def _joined(self, token: Token, alias: str, path: tuple[str, ...], lookup: Field) -> Join:
-        key = tuple(each.lower() for each in path)
-        if key not in self.joins:
-            parents = self._parents(lookup)
-            polymorphic = len(lookup.reference_to) > 1
-            source = self._names_of(parents) if polymorphic else _records_of(parents[0])
-            target = NAME_OBJECT if polymorphic else parents[0]
-            self._add(token, key, path, target, f"{source} AS {{}} ON {{}}.Id = {alias}.{name(lookup.name)}")
-        return self.joins[key]
+    def _joined(self, token: Token, above: Join | None, lookup: Field) -> Join:
+        """The parent a lookup of the object itself, or of a parent `above`, points to."""
+        parents = self._parents(lookup)
+        if len(lookup.reference_to) > 1:
+            return self._add(token, above, lookup, NAME_OBJECT, lambda: self._names_of(parents))
+        return self._add(token, above, lookup, parents[0], lambda: _records_of(parents[0]))
 
-    def join_type(self, token: Token, alias: str, path: tuple[str, ...], lookup: Field, target: ObjectType) -> Join:
+    def join_type(self, token: Token, above: Join | None, lookup: Field, target: ObjectType) -> Join:
         """The parent of a polymorphic lookup, read as one of its objects (for TYPEOF)."""
-        key = (*(each.lower() for each in path), f":{target.name}")
-        if key not in self.joins:
-            source = _records_of(target)
-            self._add(token, key, path, target, f"{source} AS {{}} ON {{}}.Id = {alias}.{name(lookup.name)}")
-        return self.joins[key]
+        return self._add(token, above, lookup, target, lambda: _records_of(target), f":{target.name}")
 
-    def _add(self, token: Token, key: tuple[str, ...], path: tuple[str, ...], target: ObjectType, sql: str) -> None:
-        if len(self.joins) >= MAX_PARENTS:
-            message = f"SOQL statements cannot query more than {MAX_PARENTS} parent relationships."
-            raise self.context.error(token, "MALFORMED_QUERY", message)
-        alias = f"p{len(self.joins) + 1}"
-        self.joins[key] = Join(alias, path, target, " LEFT JOIN " + sql.format(alias, alias))
+    def _add(
+        self,
+        token: Token,
+        above: Join | None,
+        lookup: Field,
+        target: ObjectType,
+        source: Callable[[], str],
+        kind: str = "",
+    ) -> Join:
+        relationship = str(lookup.document["relationshipName"])
+        key = (*(above.key if above else ()), relationship.lower() + kind)
+        if key not in self.joins:
+            if len(self.joins) >= MAX_PARENTS:
+                message = f"SOQL statements cannot query more than {MAX_PARENTS} parent relationships."
+                raise self.context.error(token, "MALFORMED_QUERY", message)
+            alias = f"p{len(self.joins) + 1}"
+            column = f"{above.alias if above else 't'}.{name(lookup.name)}"
+            path = (*(above.path if above else ()), relationship)
+            sql = f" LEFT JOIN {source()} AS {alias} ON {alias}.Id = {column}"
+            self.joins[key] = Join(key, alias, path, target, sql)
+        return self.joins[key]
 
     def _names_of(self, parents: list[ObjectType]) -> str:
         """SQL: the records of several objects as records of the object Name."""

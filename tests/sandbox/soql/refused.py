@@ -115,7 +115,7 @@ REFUSED: list[tuple[str, str, str]] = [
         "semi join sub-selects",
     ),
     ("SELECT Id FROM Account WHERE Id IN (SELECT AccountId FROM Contact LIMIT 1)", "MALFORMED_QUERY", "LIMIT is not"),
-    ("SELECT TYPEOF Account WHEN User THEN Id END FROM Contact", "INVALID_FIELD", "needs a polymorphic relationship"),
+    ("SELECT TYPEOF Account WHEN User THEN Id END FROM Contact", "INVALID_FIELD", "is no polymorphic relationship"),
     ("SELECT TYPEOF Who WHEN Account THEN Name END FROM Task", "INVALID_FIELD", "Account is not an object that 'Who'"),
     ("SELECT Id FROM ScratchOrgInfo limit 1", "INVALID_TYPE", "sObject type 'ScratchOrgInfo' is not supported."),
 ]

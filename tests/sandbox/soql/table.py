@@ -342,6 +342,15 @@ ANSWERS: list[tuple[str, list[Any]]] = [
         "SELECT TYPEOF Who WHEN Lead THEN Company ELSE Name END FROM Task ORDER BY Subject, Id",
         ["Ada Lovelace", "Bob Builder", "Leads Inc", None],
     ),
+    (
+        "SELECT TYPEOF Who WHEN Contact THEN Account.Name, FirstName WHEN Lead THEN Owner.Name END FROM Task"
+        " ORDER BY Subject, Id",
+        [("Acme", "Ada"), ("Acme", "Bob"), "Sandy Box", None],
+    ),
+    (
+        "SELECT Subject, TYPEOF Parent.Owner WHEN User THEN Username ELSE Name END FROM Case ORDER BY Subject",
+        [("Key", "admin@sandbox.example"), ("Noise", None), ("Wheel", None)],
+    ),
     # Children
     (
         "SELECT Name, (SELECT FirstName FROM Contacts ORDER BY FirstName) FROM Account ORDER BY Name",

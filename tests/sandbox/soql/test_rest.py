@@ -308,6 +308,24 @@ def test_a_field_that_may_not_be_read_is_not_there() -> None:
     assert "Name" in compiled.nodes
 
 
+@pytest.mark.parametrize(
+    ("soql", "why"),
+    [
+        ("SELECT Id, Account.Name, toLabel(LeadSource) FROM Contact WHERE Id IN (SELECT WhoId FROM Task)", None),
+        ("SELECT COUNT() FROM Contact", "aggregate functions"),
+        ("SELECT LastName FROM Contact GROUP BY LastName", "GROUP BY"),
+        ("SELECT Id FROM Contact OFFSET 1", "OFFSET"),
+        ("SELECT Id, (SELECT Id FROM Cases) FROM Contact", "nested queries"),
+        ("SELECT TYPEOF Who WHEN Lead THEN Company END FROM Task", "TYPEOF"),
+        ("SELECT TYPEOF Parent.Owner WHEN User THEN Name END FROM Case", "TYPEOF"),
+        ("SELECT MailingAddress FROM Contact", "compound data"),
+    ],
+)
+def test_bulk_queries_run_what_is_flat(soql: str, why: str | None) -> None:
+    refusal = compile_query(Schema(), soql, NOW).bulk_refusal()
+    assert (refusal is None) if why is None else (why in str(refusal))
+
+
 def test_limits_of_a_statement() -> None:
     schema = Schema()
     nested = "LastName = 'a'"
