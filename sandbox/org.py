@@ -22,6 +22,7 @@ from sandbox.login.permissions import Permissions
 from sandbox.login.sessions import Sessions
 from sandbox.login.users import User, Users
 from sandbox.rest.recent import Recent
+from sandbox.rest.schema_dates import SchemaDates
 from sandbox.rest.usage import ApiUsage
 from sandbox.rows.policy import Policy
 from sandbox.schema import Schema
@@ -75,6 +76,8 @@ class Org:
         self.grants = Grants(self)
         # Where the Pub/Sub API listens, once it does: the proxy leads its hosts there.
         self.pubsub_port: int | None = None
+        # Where it is reached, by the name of each way, once it listens.
+        self.addresses: dict[str, str] = {}
         self.faults = Faults()
         self.policy = Policy(self.schema)
         self.log: deque[dict[str, Any]] = deque(maxlen=REQUEST_LOG)
@@ -83,6 +86,7 @@ class Org:
         self.usage = ApiUsage(self.clock, settings.daily_api_requests)
         self.cursors: dict[str, Any] = {}
         self.recent = Recent()
+        self.schema_dates = SchemaDates(self)
         self.jobs: dict[str, Any] = {}
         self.jobs_lock = threading.RLock()
         self.bulk = BulkState(self.clock, settings.bulk_delay)

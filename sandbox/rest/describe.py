@@ -77,7 +77,7 @@ def versions(org: Org, call: Call) -> Answer:
 
 def resources(org: Org, call: Call) -> Answer:
     """GET /services/data/vXX.0: the resources of a version."""
-    names = ("limits", "query", "queryAll", "sobjects")
+    names = ("composite", "limits", "parameterizedSearch", "query", "queryAll", "recent", "search", "sobjects")
     listed: dict[str, str] = {each: f"{call.data_url}/{each}" for each in names}
     listed["jobs"] = f"{call.data_url}/jobs"
     listed["identity"] = f"{call.base_url}/id/{org.org_id}/{call.user.id}"
@@ -119,9 +119,10 @@ def _summary(each: ObjectType, data_url: str) -> dict[str, Any]:
 
 def global_describe(org: Org, call: Call) -> Answer:
     """GET sobjects."""
+    dated = org.schema_dates.check(call, "all")
     known = [*org.permissions.schema_of(call.user), *org.schema.events.values()]
     listed = [_summary(each, call.data_url) for each in sorted(known, key=lambda each: str(each.name))]
-    return Answer(200, {"encoding": "UTF-8", "maxBatchSize": 200, "sobjects": listed})
+    return Answer(200, {"encoding": "UTF-8", "maxBatchSize": 200, "sobjects": listed}, dated)
 
 
 def basic(org: Org, call: Call) -> Answer:
@@ -134,6 +135,7 @@ def basic(org: Org, call: Call) -> Answer:
 def describe(org: Org, call: Call) -> Answer:
     """GET sobjects/X/describe: every field with its 57 keys."""
     each = find_described(org, call)
+    dated = org.schema_dates.check(call, each.name)
     summary = _summary(each, call.data_url)
     facts = {**ONLY_IN_DESCRIBE, **{key: value for key, value in each.facts.items() if key in ONLY_IN_DESCRIBE}}
     base = f"{call.data_url}/sobjects/{each.name}"
@@ -150,7 +152,7 @@ def describe(org: Org, call: Call) -> Answer:
         "recordTypeInfos": _record_types(each, base),
         "urls": {**summary["urls"], **ui},
     }
-    return Answer(200, dict(sorted(answer.items())))
+    return Answer(200, dict(sorted(answer.items())), dated)
 
 
 def _record_types(each: ObjectType, base: str) -> list[dict[str, Any]]:
