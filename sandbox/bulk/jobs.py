@@ -249,9 +249,10 @@ def forget_job(org: Org, job: Job) -> None:
 def forget_old(org: Org) -> None:
     """Remove the jobs that ended more than seven days ago, as Salesforce does."""
     since = org.clock.time() - KEPT_SECONDS
-    with org.jobs_lock:
-        for job in list(org.jobs.values()):
-            if job.state in job.final_states and job.inner.get("ended", since) < since:
+    for job in list(org.jobs.values()):
+        if job.state in job.final_states and job.inner.get("ended", since) < since:
+            # Not before: a job that is being written holds the lock for as long as a step takes.
+            with org.jobs_lock:
                 forget_job(org, job)
 
 
