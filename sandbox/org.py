@@ -66,6 +66,8 @@ class Org:
         self.store = Store(self.schema, settings.folder, durable=settings.durable)
         self.org_id = id18(settings.org_id[:15])
         self.clock = Clock()
+        # The schema files were read now: describes as everybody sees them have been the same since.
+        self.described_at = self.clock.now()
         self.bus = Bus(self)
         self.push_topics = PushTopics(self)
         self.streaming = Clients()

@@ -6,6 +6,7 @@ from typing import Any
 
 from sandbox.call import Answer, Call
 from sandbox.org import FIRST_VERSION, LAST_VERSION, Org
+from sandbox.rest.conditions import check
 from sandbox.rest.recent import recent_of
 from sandbox.rows.definitions import RecordType, record_types
 from sandbox.rows.policy import on_delete
@@ -58,6 +59,18 @@ ONLY_IN_DESCRIBE: dict[str, Any] = {
     "sobjectDescribeOption": "FULL",
     "supportedScopes": [],
 }
+# What an object's `urls` lead to, below its own address. Schema files name those that an object has not: `noUrls`.
+URLS = {
+    "compactLayouts": "/describe/compactLayouts",
+    "rowTemplate": "/{ID}",
+    "approvalLayouts": "/describe/approvalLayouts",
+    "listviews": "/listviews",
+    "describe": "/describe",
+    "quickActions": "/quickActions",
+    "layouts": "/describe/layouts",
+    "sobject": "",
+}
+EVENT_URLS = {"rowTemplate": "/{ID}", "eventSchema": "/eventSchema", "describe": "/describe", "sobject": ""}
 SEASONS = ("Winter", "Spring", "Summer")
 
 
@@ -104,16 +117,9 @@ def _summary(each: ObjectType, data_url: str) -> dict[str, Any]:
     facts["label"] = each.facts.get("label", each.name.removesuffix("__c").removesuffix("__e").replace("_", " "))
     facts["labelPlural"] = each.facts.get("labelPlural", facts["label"] + "s")
     base = f"{data_url}/sobjects/{each.name}"
-    facts["urls"] = {
-        "compactLayouts": f"{base}/describe/compactLayouts",
-        "rowTemplate": f"{base}/{{ID}}",
-        "approvalLayouts": f"{base}/describe/approvalLayouts",
-        "listviews": f"{base}/listviews",
-        "describe": f"{base}/describe",
-        "quickActions": f"{base}/quickActions",
-        "layouts": f"{base}/describe/layouts",
-        "sobject": base,
-    }
+    left_out = [*each.facts.get("noUrls", []), *([] if facts["layoutable"] else ["layouts"])]
+    urls = EVENT_URLS if each.name.endswith("__e") else URLS
+    facts["urls"] = {key: base + rest for key, rest in urls.items() if key not in left_out}
     return facts
 
 
@@ -133,8 +139,9 @@ def basic(org: Org, call: Call) -> Answer:
 
 
 def describe(org: Org, call: Call) -> Answer:
-    """GET sobjects/X/describe: every field with its 57 keys."""
+    """GET sobjects/X/describe: every field with its 57 keys. Nothing where the caller has it (If-Modified-Since)."""
     each = find_described(org, call)
+    dated = check(call, org.described_at, f"{each.name} {call.version}") if call.user.allowed.everything else {}
     dated = org.schema_dates.check(call, each.name)
     summary = _summary(each, call.data_url)
     facts = {**ONLY_IN_DESCRIBE, **{key: value for key, value in each.facts.items() if key in ONLY_IN_DESCRIBE}}
@@ -149,14 +156,17 @@ def describe(org: Org, call: Call) -> Answer:
         **facts,
         "childRelationships": _children(org.permissions.schema_of(call.user), each),
         "fields": [one.document for one in each.fields.values()],
-        "recordTypeInfos": _record_types(each, base),
+        "recordTypeInfos": record_type_infos(each, base),
         "urls": {**summary["urls"], **ui},
     }
     return Answer(200, dict(sorted(answer.items())), dated)
 
 
-def _record_types(each: ObjectType, base: str) -> list[dict[str, Any]]:
-    """The object's own record types, and Master, which is the default where no other is."""
+def record_type_infos(each: ObjectType, base: str) -> list[dict[str, Any]]:
+    """The object's own record types, and Master, which is the default where no other is.
+
+    base: the address of the object.
+    """
     master = RecordType("012000000000000AAA", "Master", "Master", True, False, False, {})
     own = record_types(each)
     return [
@@ -175,7 +185,7 @@ def _record_types(each: ObjectType, base: str) -> list[dict[str, Any]]:
 
 
 def _children(schema: Schema, parent: ObjectType) -> list[dict[str, Any]]:
-    """The lookups of all objects that point to this one."""
+    """The lookups of all objects that point to this one; the recordings leave out what a merged record points to."""
     return [
         {
             "cascadeDelete": on_delete(child, one) == "cascade",
@@ -189,5 +199,5 @@ def _children(schema: Schema, parent: ObjectType) -> list[dict[str, Any]]:
         }
         for child in schema
         for one in child.fields.values()
-        if parent.name in one.reference_to
+        if parent.name in one.reference_to and one.name != "MasterRecordId"
     ]
