@@ -5,6 +5,7 @@ Sources: REST API guide, "Query", "QueryAll", "Query Performance Feedback"; the 
 
 from __future__ import annotations
 
+import re
 import secrets
 from dataclasses import dataclass
 from typing import Any
@@ -122,7 +123,8 @@ def _first_page(org: Org, call: Call, cursor: duckdb.DuckDBPyConnection, compile
     if compiled.kind == "aggregate":
         message = "Aggregate query does not support queryMore(), use LIMIT to restrict the results to a single batch"
         raise SalesforceError(400, "EXCEEDED_ID_LIMIT", message)
-    return Answer(200, _page_json(org, call, _open_cursor(org, call, compiled, size), 0))
+    locator = _open_cursor(org, call, compiled, size)
+    return Answer(200, _page_json(org, call, locator, 0))
 
 
 def _open_cursor(org: Org, call: Call, compiled: Query, size: int) -> str:
@@ -141,7 +143,12 @@ def _open_cursor(org: Org, call: Call, compiled: Query, size: int) -> str:
 
 
 def _page_json(org: Org, call: Call, locator: str, start: int) -> dict[str, Any]:
-    held: Cursor = org.cursors[locator]
+    """One page of a kept result; raises INVALID_QUERY_LOCATOR when there is no such result any more."""
+    held: Cursor | None = org.cursors.get(locator)
+    if held is not None and (held.user_id != call.user.id or org.clock.time() - held.opened > CURSOR_SECONDS):
+        held = None
+    if held is None or start >= held.total:
+        raise _no_locator()
     end = start + held.size
     page = f"SELECT * FROM {name(held.table)} WHERE rowid >= {start} AND rowid < {end} ORDER BY rowid"
     done = end >= held.total
@@ -149,19 +156,24 @@ def _page_json(org: Org, call: Call, locator: str, start: int) -> dict[str, Any]
     if not done:
         answer["nextRecordsUrl"] = f"{call.data_url}/query/{locator}-{end}"
     with org.store.reading() as cursor:
-        rows = cursor.execute(page).fetchall()
+        try:
+            rows = cursor.execute(page).fetchall()
+        except duckdb.CatalogException:
+            # Newer results have pushed it out in the meantime.
+            raise _no_locator() from None
         answer["records"] = Records(org.schema, call.data_url, cursor).made_of(held.query, rows)
     return answer
+
+
+def _no_locator() -> SalesforceError:
+    return SalesforceError(400, "INVALID_QUERY_LOCATOR", "invalid query locator")
 
 
 def query_more(org: Org, call: Call) -> Answer:
     """GET query/locator-offset: a later page. A locator lives two days and is its user's alone."""
     locator, _, offset = call.arguments["locator"].rpartition("-")
-    held: Cursor | None = org.cursors.get(locator)
-    if held is not None and (held.user_id != call.user.id or org.clock.time() - held.opened > CURSOR_SECONDS):
-        held = None
-    if held is None or not (offset.isascii() and offset.isdigit()) or int(offset) >= held.total:
-        raise SalesforceError(400, "INVALID_QUERY_LOCATOR", "invalid query locator")
+    if not re.fullmatch("[0-9]{1,12}", offset):
+        raise _no_locator()
     return Answer(200, _page_json(org, call, locator, int(offset)))
 
 

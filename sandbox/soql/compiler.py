@@ -6,6 +6,7 @@ The whole language is understood but for what a new org in one currency and with
 
 from __future__ import annotations
 
+import dataclasses
 import datetime
 from collections.abc import Callable, Sequence
 
@@ -65,7 +66,7 @@ class _Compiler:
 
     def __init__(self, context: Context, select: Select, target: ObjectType, level: int = 0) -> None:
         if select.all_rows and not context.deleted_too:
-            context = Context(context.schema, context.text, context.today, True, context.user_id, context.may_read)
+            context = dataclasses.replace(context, deleted_too=True)
         self.context = context
         self.select = select
         self.level = level

@@ -272,6 +272,9 @@ def test_long_answers_keep_parents_and_children_on_every_page(client: Client) ->
     assert {each["Account"]["Name"] for each in seen[:2]} == {"Account 0", "Account 1"}
     assert [each["Tasks"] and each["Tasks"]["totalSize"] for each in seen[-2:]] == [None, 1]
     locator = client.call("GET", "/query", params={"q": soql}, headers=headers).json()["nextRecordsUrl"]
+    for wrong in ("-x", "-99999", "", "-9999999999999999999999"):
+        answer = client.http.get(client.sandbox.http_url + locator.rpartition("-")[0] + wrong, timeout=30)
+        assert _refusal(answer)[:2] == (400, "INVALID_QUERY_LOCATOR")
     clock = client.sandbox.http_url + "/_sandbox/clock"
     assert requests.post(clock, json={"advance": 2 * 24 * 3600 + 60}, timeout=30).status_code == 200
     fresh = {"Authorization": f"Bearer {client.sandbox.login()}"}
