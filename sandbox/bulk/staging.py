@@ -57,14 +57,17 @@ def read_header(upload: Upload) -> list[str]:
         raise InvalidBatch(f"InvalidBatch : Field name not found : \ufeff{first}")
     line, ending = first_line(head)
     wanted = upload.line_ending
-    if ending is not None and wanted is not None and ending != wanted:
+    # A carriage return alone ends no line.
+    if (ending is not None and wanted is not None and ending != wanted) or b"\r" in line:
         raise InvalidBatch(
-            f"ClientInputError : LineEnding is invalid on user data. Current LineEnding setting is {wanted}"
+            f"ClientInputError : LineEnding is invalid on user data. Current LineEnding setting is {wanted or 'LF'}"
         )
     try:
         text = line.decode("utf-8")
     except UnicodeDecodeError:
         raise InvalidBatch("InvalidBatch : Failed to parse CSV. Invalid UTF-8") from None
+    if text.count('"') % 2:
+        raise InvalidBatch(UNESCAPED)
     if len(text) > MAX_HEADER:
         raise InvalidBatch(f"InvalidBatch : The header is longer than {MAX_HEADER} characters")
     written = _split(text, upload.delimiter)
