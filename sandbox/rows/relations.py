@@ -81,7 +81,8 @@ def resolve_columns(schema: Schema, target: ObjectType, titles: list[str]) -> Co
 def lookup_named(target: ObjectType, relationship: str) -> Field | None:
     """The lookup field by the name of its relationship, whatever its case."""
     for each in target.fields.values():
-        if str(each.document["relationshipName"] or "").lower() == relationship.lower():
+        known = each.document["relationshipName"]
+        if known and str(known).lower() == relationship.lower():
             return each
     return None
 

@@ -149,6 +149,7 @@ def test_a_method_override_and_an_insert_by_id_are_understood(client: Client) ->
         ('{"LastName": "x", "Score__c": "abc"}', "JSON_PARSER_ERROR"),
         ('{"LastName": "x", "Opted_In__c": "perhaps"}', "JSON_PARSER_ERROR"),
         ('{"LastName": "x", "Nope__c": 1}', "INVALID_FIELD"),
+        ('{"LastName": "x", "": {}}', "INVALID_FIELD"),
         ('{"LastName": "x", "Id": "003000000000001"}', "INVALID_FIELD"),
     ],
 )
