@@ -156,7 +156,7 @@ SOQL = st.lists(
         one_of(
             "SELECT Id Name LastName COUNT() COUNT(Id) FROM Contact Account , ( ) WHERE AND OR NOT = != < > LIKE",
             "IN 'x' 'O\\'N' 5 null true TODAY LAST_N_DAYS:3 2024-01-01 2024-01-01T00:00:00Z GROUP BY HAVING ORDER",
-            "LIMIT 1 OFFSET Account.Name FIELDS(ALL) TYPEOF END WHEN THEN ELSE INCLUDES ROLLUP( SUM( ALL ROWS FOR VIEW '",
+            "LIMIT 1 OFFSET Account.Name FIELDS(ALL) TYPEOF END WHEN THEN ELSE INCLUDES ROLLUP( SUM( ALL ROWS VIEW '",
         ),
         st.just("(SELECT Id FROM Contacts)"),
     ),
