@@ -43,7 +43,7 @@ def own_fields(event: ObjectType) -> list[Field]:
 def publish(org: Org, user: User, event: ObjectType, rows: list[dict[str, str | None]]) -> list[Published]:
     """Publish events, given as cells of text by field name; one outcome each, in their order.
 
-    Events are published at once: what else the same call does or fails to do changes nothing about them.
+    They are published at once, whatever becomes of the others. Only a call that is all or nothing takes them back.
     """
     fields = own_fields(event)
     published: list[Published] = []
