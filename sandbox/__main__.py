@@ -92,6 +92,13 @@ def _parser() -> argparse.ArgumentParser:
         default="",
         help="objects, with commas between, whose changes become change events; `all` for every object (default: none)",
     )
+    parser.add_argument(
+        "--fault",
+        action="append",
+        default=[],
+        metavar="RULE",
+        help="a fault rule to begin with, as JSON; may be repeated",
+    )
     parser.add_argument("--ca-file", type=Path, help="where to write the certificate of the sandbox's own CA")
     parser.add_argument("--ready-file", type=Path, help="write a JSON file with the addresses here once listening")
     parser.add_argument("--parent-pid", type=int, help="end when this process is gone")
@@ -125,8 +132,10 @@ def main(arguments: list[str] | None = None) -> int:
         app_certificate=options.app_certificate,
         change_data=tuple(each.strip() for each in options.change_data.split(",") if each.strip()),
         pubsub_keep_alive=options.pubsub_keep_alive,
+        faults=tuple(options.fault),
     )
     from sandbox.events.changes import UnknownObject
+    from sandbox.faults import FaultError
     from sandbox.login.apps import AppError
     from sandbox.login.users import UserError
     from sandbox.server import Listening, serve
@@ -151,6 +160,9 @@ def main(arguments: list[str] | None = None) -> int:
         return 2
     except AppError as error:
         print(f"--apps or --app-certificate: {error}", file=sys.stderr)
+        return 2
+    except FaultError as error:
+        print(f"--fault: {error}", file=sys.stderr)
         return 2
     except UnknownObject as error:
         print(f"--change-data: {error}", file=sys.stderr)

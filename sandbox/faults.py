@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import random
 import re
 from dataclasses import dataclass, field
@@ -123,6 +124,16 @@ class Faults:
         rule = Rule(rule_id, str(facts["action"]), dict(facts), method, path, body, chance)
         self._rules[rule_id] = rule
         return rule
+
+    def add_text(self, text: str) -> Rule:
+        """Add a rule from its JSON text. Raises FaultError."""
+        try:
+            facts = json.loads(text)
+        except ValueError as error:
+            raise FaultError(f"{text!r} is not JSON: {error}") from None
+        if not isinstance(facts, dict):
+            raise FaultError(f"{text!r} is not a JSON object")
+        return self.add(facts)
 
     @property
     def read_bodies(self) -> bool:

@@ -55,6 +55,7 @@ class Settings:
     app_certificate: Path | None = None
     change_data: tuple[str, ...] = ()
     pubsub_keep_alive: float = 270.0
+    faults: tuple[str, ...] = ()
 
 
 class Org:
@@ -81,6 +82,8 @@ class Org:
         # Where it is reached, by the name of each way, once it listens.
         self.addresses: dict[str, str] = {}
         self.faults = Faults()
+        for rule in settings.faults:
+            self.faults.add_text(rule)
         self.policy = Policy(self.schema)
         self.log: deque[dict[str, Any]] = deque(maxlen=REQUEST_LOG)
         self.exchanges = Exchanges()
