@@ -51,6 +51,13 @@ def _parser() -> argparse.ArgumentParser:
         help="JSON file with more objects and fields; may be repeated",
     )
     parser.add_argument(
+        "--import",
+        type=Path,
+        dest="import_file",
+        metavar="EXPORT",
+        help="zip file of /_sandbox/export to begin with: its schema, org id and records",
+    )
+    parser.add_argument(
         "--org-id", default=defaults.org_id, help="15- or 18-character id of the org (default %(default)s)"
     )
     parser.add_argument("--username", default=defaults.username, help="default %(default)s")
@@ -139,6 +146,7 @@ def main(arguments: list[str] | None = None) -> int:
     from sandbox.login.apps import AppError
     from sandbox.login.users import UserError
     from sandbox.server import Listening, serve
+    from sandbox.web.archive import ArchiveError, from_export
 
     listening = Listening(
         options.host,
@@ -151,6 +159,8 @@ def main(arguments: list[str] | None = None) -> int:
         options.pubsub_port,
     )
     try:
+        if options.import_file:
+            settings = from_export(settings, options.import_file)
         serve(settings, listening)
     except SchemaError as error:
         print(f"--schema: {error}", file=sys.stderr)
@@ -166,6 +176,9 @@ def main(arguments: list[str] | None = None) -> int:
         return 2
     except UnknownObject as error:
         print(f"--change-data: {error}", file=sys.stderr)
+        return 2
+    except ArchiveError as error:
+        print(f"--import: {error}", file=sys.stderr)
         return 2
     except OSError as error:
         print(f"cannot listen on {options.host}: {error}", file=sys.stderr)

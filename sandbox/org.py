@@ -47,6 +47,7 @@ class Settings:
     security_token: str = field(default="TOKEN", repr=False)
     client_id: str = "sandbox-client"
     client_secret: str = field(default="sandbox-secret", repr=False)
+    import_file: Path | None = None
     daily_api_requests: int = 1_000_000
     bulk_delay: float = 0.0
     token_lifetime: float = 7200.0
@@ -79,6 +80,8 @@ class Org:
         self.grants = Grants(self)
         # Where the Pub/Sub API listens, once it does: the proxy leads its hosts there.
         self.pubsub_port: int | None = None
+        # Where it is reached, by the name of each way, once it listens.
+        self.addresses: dict[str, str] = {}
         # Where it is reached, by the name of each way, once it listens.
         self.addresses: dict[str, str] = {}
         self.faults = Faults()

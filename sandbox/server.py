@@ -21,6 +21,7 @@ from sandbox.connection import TrackedProtocol
 from sandbox.org import Org, Settings
 from sandbox.proxy import Proxy
 from sandbox.tls import ensure_certificates
+from sandbox.web.archive import read_archive
 
 PARENT_CHECK = 0.5
 GRACE = 3
@@ -55,11 +56,14 @@ class _Server(uvicorn.Server):
 def serve(settings: Settings, listening: Listening) -> None:
     """Serve until SIGTERM, SIGINT or the end of the parent process.
 
-    Raises SchemaError for a bad schema file and OSError when a port is taken.
+    Raises SchemaError for a bad schema file, ArchiveError for an export that does not fit, and OSError when a port is
+    taken.
     """
     org = Org(settings)
     try:
         resume_jobs(org)
+        if settings.import_file:
+            read_archive(org, settings.import_file)
         asyncio.run(_serve(org, listening))
     finally:
         for job in list(org.jobs.values()):
@@ -170,6 +174,9 @@ async def _announce(org: Org, listening: Listening, servers: list[_Server], urls
         temporary = listening.ready_file.with_name(listening.ready_file.name + ".part")
         temporary.write_text(json.dumps(urls), encoding="utf-8")
         temporary.replace(listening.ready_file)
+    named = {"HTTP": "http_url", "HTTPS": "https_url", "CA certificate": "ca_file", "HTTPS_PROXY": "proxy_url"}
+    named["Pub/Sub API"] = "pubsub_address"
+    org.addresses.update({name: str(urls[key]) for name, key in named.items() if urls[key]})
     print(_banner(org, urls), flush=True)
 
 

@@ -135,6 +135,19 @@ class Bus:
         )
         return [Event(row[0], row[1], row[2], row[3], row[4], json.loads(row[5])) for row in rows]
 
+    def newest(self, limit: int, topic: str | None = None) -> list[Event]:
+        """The latest events of one topic, or of all, newest first."""
+        rows = self._org.store.rows(
+            "SELECT replay, topic, moment, uuid, author, body FROM _events WHERE topic = coalesce(?, topic)"
+            " ORDER BY replay DESC LIMIT ?",
+            [topic, limit],
+        )
+        return [Event(row[0], row[1], row[2], row[3], row[4], json.loads(row[5])) for row in rows]
+
+    def topics(self) -> dict[str, int]:
+        """How many events are kept of each topic."""
+        return dict(self._org.store.rows("SELECT topic, count(*) FROM _events GROUP BY topic ORDER BY topic"))
+
     @property
     def last(self) -> int:
         """The replay id of the newest event."""

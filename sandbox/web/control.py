@@ -16,14 +16,25 @@ def add_fault(org: Org, call: Call) -> Answer:
     try:
         # Plain JSON numbers: `Call.json` would make decimals of seconds.
         given = json.loads(call.body)
-        listed = given if isinstance(given, list) else [given]
+    except ValueError as error:
+        raise SalesforceError(400, "BAD_RULE", str(error)) from None
+    return Answer(201, add_rules(org, given))
+
+
+def add_rules(org: Org, given: Any) -> Any:
+    """Add one rule, or a list of rules; as they stand.
+
+    Raises SalesforceError for a rule that cannot be.
+    """
+    listed = given if isinstance(given, list) else [given]
+    try:
         for each in listed:
             _check_field(org, each)
         rules = [org.faults.add(each) for each in listed]
     except (ValueError, TypeError, AttributeError) as error:
         raise SalesforceError(400, "BAD_RULE", str(error)) from None
     added = [rule.as_json() for rule in rules]
-    return Answer(201, added if isinstance(given, list) else added[0])
+    return added if isinstance(given, list) else added[0]
 
 
 def _check_field(org: Org, rule: dict[str, Any]) -> None:

@@ -27,6 +27,15 @@ def set_clock(org: Org, call: Call) -> Answer:
         given = json.loads(call.body)
     except ValueError as error:
         raise _wrong(f"not JSON: {error}") from None
+    change_clock(org, given)
+    return show_clock(org, call)
+
+
+def change_clock(org: Org, given: Any) -> None:
+    """Set the clock as `set_clock` takes it.
+
+    Raises SalesforceError for anything else, and then changes nothing.
+    """
     if not isinstance(given, dict) or not set(given) <= set(KEYS):
         raise _wrong(f"an object with any of {', '.join(KEYS)} is expected")
     seconds = _seconds(given["time"]) if "time" in given else org.clock.time()
@@ -35,7 +44,6 @@ def set_clock(org: Org, call: Call) -> Answer:
     if not 0 <= seconds <= LAST or not 0 <= speed <= 1e6:
         raise _wrong("the time lies in the years 1970 to 9987, and speed between 0 and 1000000")
     org.clock.set(seconds, speed)
-    return show_clock(org, call)
 
 
 def _number(value: Any, key: str) -> float:
