@@ -219,7 +219,15 @@ class RecordList:
         if each.name == "Id":
             return link(address("records", self.target.name, str(value)), code(value))
         text = value_text(value)
+        if each.type == "reference" and (parent := parent_of(self.org, each, text)):
+            return link(address("records", parent.name, text), code(text))
         return tag("span", text, title=text) if len(text) > 30 else text
+
+
+def parent_of(org: Org, each: Field, record_id: str) -> ObjectType | None:
+    """The object, of those a lookup may point to, whose ids begin as this one does."""
+    found = (org.schema.object_named(name) for name in each.reference_to)
+    return next((parent for parent in found if parent and parent.key_prefix == record_id[:3]), None)
 
 
 def value_text(value: Any) -> str:

@@ -107,37 +107,37 @@ def _logins(org: Org, call: Call) -> Html:
 def snippets(org: Org, plain: str, safe: str, ca_file: str) -> list[tuple[str, str]]:
     """Lines that log in, by the name of their client. `plain` and `safe` are the addresses by HTTP and HTTPS."""
     settings = org.settings
-    token_form = f"-d grant_type=client_credentials -d client_id={settings.client_id}"
     return [
         (
             "curl",
-            f"curl {plain}/services/oauth2/token \\\n  {token_form} \\\n  -d client_secret={settings.client_secret}",
+            f"curl {plain}/services/oauth2/token \\\n  -d grant_type=client_credentials \\\n"
+            f"  -d client_id={settings.client_id} -d client_secret={settings.client_secret}",
         ),
         (
             "simple-salesforce",
             "import requests\nfrom simple_salesforce import Salesforce\n\n"
             f'session = requests.Session()\nsession.verify = "{ca_file}"\n'
-            f'form = {{"grant_type": "client_credentials", "client_id": "{settings.client_id}",\n'
-            f'        "client_secret": "{settings.client_secret}"}}\n'
-            f'token = session.post("{safe}/services/oauth2/token", data=form).json()["access_token"]\n'
-            f'sf = Salesforce(instance_url="{safe}", session_id=token, session=session)',
+            f'form = {{"grant_type": "client_credentials",\n        "client_id": "{settings.client_id}",\n'
+            f'        "client_secret": "{settings.client_secret}"}}\naddress = "{safe}"\n'
+            'answer = session.post(address + "/services/oauth2/token", data=form)\n'
+            'token = answer.json()["access_token"]\n'
+            "sf = Salesforce(instance_url=address, session_id=token, session=session)",
         ),
         (
             "jsforce",
             'const jsforce = require("jsforce");\n'
-            f'const connection = new jsforce.Connection({{ loginUrl: "{plain}" }});\n'
+            f'const connection = new jsforce.Connection({{\n  loginUrl: "{plain}" }});\n'
             f'await connection.login("{settings.username}",\n  "{settings.password}{settings.security_token}");',
         ),
         (
             "sf (Salesforce CLI)",
-            f"curl -s {plain}/services/oauth2/token {token_form} \\\n"
-            f"  -d client_secret={settings.client_secret} | jq -r .access_token > token\n"
-            f"SF_ACCESS_TOKEN=$(cat token) sf org login access-token \\\n"
-            f"  --instance-url {plain} --alias practice --no-prompt",
+            f"# TOKEN: the access_token that curl was given\nSF_ACCESS_TOKEN=$TOKEN sf org login access-token \\\n"
+            f"  --instance-url {plain} \\\n  --alias practice --no-prompt",
         ),
         (
             "salesforce-bulk",
             "from salesforce_bulk import SalesforceBulk\n\n"
-            f'# REQUESTS_CA_BUNDLE={ca_file}\nbulk = SalesforceBulk(sessionId=token, host="{urlsplit(safe).netloc}")',
+            f"# REQUESTS_CA_BUNDLE={ca_file}\n"
+            f'bulk = SalesforceBulk(\n    sessionId=token, host="{urlsplit(safe).netloc}")',
         ),
     ]

@@ -9,9 +9,9 @@ from sandbox.org import Org
 from sandbox.rows.rules import literal, name
 from sandbox.schema import Field, ObjectType
 from sandbox.web import layout
-from sandbox.web.html import Html, code, html, link, number, tag
+from sandbox.web.html import Html, code, html, link, number, plural, tag
 from sandbox.web.layout import address
-from sandbox.web.objects import object_of, value_text
+from sandbox.web.objects import object_of, parent_of, value_text
 from sandbox.wire import not_found
 
 
@@ -28,8 +28,13 @@ def show(org: Org, call: Call) -> Answer:
     crumbs = [link(f"{layout.VIEW}/objects", "Objects"), " / ", link(address("objects", target.name), target.name)]
     gone = tag("p", "This record lies in the recycle bin.", class_="message bad") if values["IsDeleted"] else None
     title = _title(target, values) or wanted
-    rows = [[code(each.name), each.label, _value(org, each, values[each.name])] for each in fields]
-    live = html(gone, layout.table(("Field", "Label", "Value"), rows), _children(org, target, wanted))
+    empty = [each for each in fields if values[each.name] is None]
+    told = [each for each in fields if values[each.name] is not None]
+    heads = ("Field", "Label", "Value")
+    table = layout.table(heads, [[code(each.name), each.label, _value(org, each, values[each.name])] for each in told])
+    rest = layout.table(heads[:2], [[code(each.name), each.label] for each in empty])
+    more = tag("details", tag("summary", plural(len(empty), "empty field", "empty fields")), rest) if empty else None
+    live = html(gone, table, more, _children(org, target, wanted))
     return layout.page(org, call, title, tag("p", crumbs, " / ", code(wanted), class_="crumbs"), live=live)
 
 
@@ -42,20 +47,19 @@ def _value(org: Org, each: Field, value: Any) -> Any:
     text = value_text(value)
     if each.type == "reference" and text:
         return _parent(org, each, text)
-    return tag("div", text, class_="wrap") if text else tag("span", "–", class_="soft")
+    return tag("div", text, class_="wrap")
 
 
 def _parent(org: Org, each: Field, record_id: str) -> Html:
     """A link to a parent, with its name where the record is there."""
-    for parent_name in each.reference_to:
-        parent = org.schema.object_named(parent_name)
-        if parent is None or parent.key_prefix != record_id[:3]:
-            continue
-        named = next((field.name for field in parent.fields.values() if field.flag("nameField")), "Id")
-        found = org.store.rows(f"SELECT {name(named)} FROM {name('v_' + parent.name)} WHERE Id = ?", [record_id])
-        if found:
-            return html(link(address("records", parent.name, record_id), value_text(found[0][0]) or record_id))
-    return code(record_id)
+    parent = parent_of(org, each, record_id)
+    if parent is None:
+        return code(record_id)
+    named = next((field.name for field in parent.fields.values() if field.flag("nameField")), "Id")
+    found = org.store.rows(f"SELECT {name(named)} FROM {name('v_' + parent.name)} WHERE Id = ?", [record_id])
+    if not found:
+        return code(record_id)
+    return link(address("records", parent.name, record_id), value_text(found[0][0]) or record_id)
 
 
 def _children(org: Org, target: ObjectType, record_id: str) -> Html | None:

@@ -44,7 +44,7 @@ def index(org: Org, call: Call) -> Answer:
     if not entries:
         body = layout.none_yet("No requests yet." if not org.log else "No request is like that.")
     else:
-        heads = ("Time", "Method", "Path", "Status", "ms", "Fault")
+        heads = ("Time", "Status", "Method", "Path", "ms", "Fault")
         body = layout.table(heads, [_row(org, each) for each in entries[:SHOWN]], right=(4,))
     note = (
         tag("p", f"The newest {SHOWN} of {len(entries):,} are shown.", class_="soft") if len(entries) > SHOWN else None
@@ -64,14 +64,8 @@ def _row(org: Org, entry: dict[str, Any]) -> list[Any]:
     shown = link(address("requests", str(entry["number"])), path) if org.exchanges.find(entry["number"]) else path
     query = tag("div", code(entry["query"]), class_="soft wrap") if entry["query"] else None
     spent = "" if entry["ms"] is None else number(entry["ms"])
-    return [
-        layout.moment(entry["time"])[11:],
-        entry["method"],
-        html(shown, query),
-        _status(entry),
-        spent,
-        entry["fault"],
-    ]
+    time = layout.moment(entry["time"])[11:]
+    return [time, _status(entry), entry["method"], html(shown, query), spent, entry["fault"]]
 
 
 def _status(entry: dict[str, Any]) -> Html:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import sys
 import tempfile
@@ -20,7 +21,15 @@ from tests.browser.installation import chromium, demo_installation  # noqa: E402
 from tests.browser.visitor import Visitor  # noqa: E402
 
 # These stand in the documentation; the others are only to look at.
-IN_THE_DOCS = ("overview", "connection", "mapping", "job", "rows", "approval")
+IN_THE_DOCS = ("overview", "connection", "mapping", "job", "rows", "approval", "sandbox")
+SANDBOX = {
+    "sandbox": "/",
+    "sandbox-contacts": "/_sandbox/view/objects/Contact",
+    "sandbox-jobs": "/_sandbox/view/jobs",
+    "sandbox-requests": "/_sandbox/view/requests",
+    "sandbox-faults": "/_sandbox/view/faults",
+    "sandbox-settings": "/_sandbox/view/settings",
+}
 
 
 def main(folder: Path) -> None:
@@ -55,6 +64,10 @@ def main(folder: Path) -> None:
         visitor.go("/api/v1/docs/")
         visitor.page.wait_for_load_state("networkidle")
         photograph(visitor.page, "api")
+        address = json.loads((demo.data / "sandbox.json").read_text(encoding="utf-8"))["http_url"]
+        for name, path in SANDBOX.items():
+            visitor.page.goto(f"{address}{path}")
+            photograph(visitor.page, name)
     print(f"{len(list(folder.glob('*.png')))} photographs in {folder}")
 
 
