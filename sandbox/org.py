@@ -68,8 +68,6 @@ class Org:
         self.store = Store(self.schema, settings.folder, durable=settings.durable)
         self.org_id = id18(settings.org_id[:15])
         self.clock = Clock()
-        # The schema files were read now: describes as everybody sees them have been the same since.
-        self.described_at = self.clock.now()
         self.bus = Bus(self)
         self.push_topics = PushTopics(self)
         self.streaming = Clients()
@@ -80,8 +78,6 @@ class Org:
         self.grants = Grants(self)
         # Where the Pub/Sub API listens, once it does: the proxy leads its hosts there.
         self.pubsub_port: int | None = None
-        # Where it is reached, by the name of each way, once it listens.
-        self.addresses: dict[str, str] = {}
         # Where it is reached, by the name of each way, once it listens.
         self.addresses: dict[str, str] = {}
         self.faults = Faults()

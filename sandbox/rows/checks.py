@@ -21,7 +21,13 @@ if TYPE_CHECKING:
 
 # A record counts for 2 KB of data storage whatever it holds (Salesforce Help, "Data and File Storage Allocations").
 RECORD_KB = 2
-NOT_COUNTED = frozenset({"User", "Profile", "Organization", "RecordType", "Group"})
+# Setup data, and the standard price book that every org is born with.
+NOT_COUNTED = frozenset(
+    {
+        *("User", "Profile", "Organization", "RecordType", "Group", "UserRole", "AssignmentRule"),
+        *("PermissionSet", "PermissionSetAssignment", "Pricebook2"),
+    }
+)
 MASTER_TYPE = "012000000000000AAA"
 
 

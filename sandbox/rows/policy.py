@@ -32,8 +32,10 @@ RESTRICTS = frozenset(
     {
         ("Case", "AccountId"),
         ("Case", "ContactId"),
+        ("Contract", "CustomerSignedId"),
         ("Order", "AccountId"),
         ("Order", "BillToContactId"),
+        ("Order", "CustomerAuthorizedById"),
         ("Order", "ShipToContactId"),
         ("User", "ContactId"),
     }
