@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import datetime
+import json
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -35,6 +37,32 @@ def test_it_describes_and_queries(salesforce: Any) -> None:
         salesforce.Contact.create({"LastName": f"O'Hara {number}"})
     found = salesforce.query_all("SELECT LastName FROM Contact WHERE LastName LIKE 'O\\'Hara%' ORDER BY LastName")
     assert [record["LastName"] for record in found["records"]] == [f"O'Hara {number}" for number in range(3)]
+
+
+def test_it_walks_pages_searches_and_hears_of_changes(salesforce: Any) -> None:
+    rows = [{"attributes": {"type": "Contact"}, "LastName": f"Row {number:03}"} for number in range(250)]
+    for start in (0, 200):
+        body = {"records": rows[start : start + 200]}
+        made = salesforce.restful("composite/sobjects", method="POST", data=json.dumps(body))
+        assert all(each["success"] for each in made)
+    small = {"Sforce-Query-Options": "batchSize=200"}
+    soql = "SELECT Id, LastName FROM Contact ORDER BY LastName"
+    first = salesforce.query(soql, headers=small)
+    assert (len(first["records"]), first["done"], first["totalSize"]) == (200, False, 250)
+    rest = salesforce.query_more(first["nextRecordsUrl"], identifier_is_url=True)
+    assert (len(rest["records"]), rest["done"]) == (50, True)
+    walked = [each["LastName"] for each in salesforce.query_all_iter(soql, headers=small)]
+    assert walked == [each["LastName"] for each in rows]
+    gone = first["records"][0]["Id"]
+    salesforce.Contact.delete(gone)
+    end = datetime.datetime.now(datetime.UTC) + datetime.timedelta(minutes=2)
+    start_of_span = end - datetime.timedelta(hours=1)
+    assert [each["id"] for each in salesforce.Contact.deleted(start_of_span, end)["deletedRecords"]] == [gone]
+    assert len(salesforce.Contact.updated(start_of_span, end)["ids"]) == 249
+    assert len(salesforce.query_all("SELECT Id FROM Contact", include_deleted=True)["records"]) == 250
+    found = salesforce.search("FIND {Row} IN ALL FIELDS RETURNING Contact(Id, LastName LIMIT 5)")
+    assert len(found["searchRecords"]) == 5
+    assert salesforce.oauth2("userinfo")["organization_id"].startswith("00D")
 
 
 def test_it_creates_reads_changes_and_deletes(salesforce: Any) -> None:
