@@ -5,7 +5,7 @@ VENV := .venv
 RUN := $(VENV)/bin/python
 READY := $(VENV)/.installed
 
-.PHONY: protos setup demo up test lint screenshots bench lock clean
+.PHONY: protos setup demo up test lint screenshots sandbox-wheel bench lock clean
 
 setup: $(READY) .env
 
@@ -40,6 +40,10 @@ lint: setup
 # Each page of the demo, by a real browser; needs Chromium.
 screenshots: setup
 	$(RUN) -m tests.browser.screenshots $(ARGS)
+
+# The sandbox as a package of its own, into dist/.
+sandbox-wheel: $(READY)
+	$(RUN) -m pip wheel --quiet --disable-pip-version-check --no-deps --wheel-dir dist packaging/sandbox
 
 bench: setup
 	$(RUN) -m benchmarks.million $(ARGS)

@@ -112,6 +112,11 @@ def _parser() -> argparse.ArgumentParser:
     return parser
 
 
+def read_arguments(arguments: list[str]) -> argparse.Namespace:
+    """The settings that flags of the command line give."""
+    return _parser().parse_args(arguments)
+
+
 def main(arguments: list[str] | None = None) -> int:
     """Run until SIGTERM or SIGINT; 0 after a clean end, 2 for settings that cannot be used."""
     options = _parser().parse_args(arguments)
