@@ -58,7 +58,8 @@ ONLY_IN_DESCRIBE: dict[str, Any] = {
     "sobjectDescribeOption": "FULL",
     "supportedScopes": [],
 }
-# What an object's `urls` lead to, below its own address. Schema files name those that an object has not: `noUrls`.
+# What an object's `urls` lead to, below its own address. Schema files name those that an object has not
+# (`noUrls`), and what it has beyond them (`moreUrls`).
 URLS = {
     "compactLayouts": "/describe/compactLayouts",
     "rowTemplate": "/{ID}",
@@ -119,7 +120,7 @@ def _summary(each: ObjectType, data_url: str) -> dict[str, Any]:
     facts["labelPlural"] = each.facts.get("labelPlural", facts["label"] + "s")
     base = f"{data_url}/sobjects/{each.name}"
     left_out = [*each.facts.get("noUrls", []), *([] if facts["layoutable"] else ["layouts"])]
-    urls = EVENT_URLS if each.name.endswith("__e") else URLS
+    urls = EVENT_URLS if each.name.endswith("__e") else {**URLS, **each.facts.get("moreUrls", {})}
     facts["urls"] = {key: base + rest for key, rest in urls.items() if key not in left_out}
     return facts
 

@@ -55,9 +55,17 @@ def test_it_describes_writes_and_queries(run_script: Run) -> None:
         "malformed": "MALFORMED_QUERY",
         "unknown": "INVALID_FIELD",
         "search": ["Three"],
+        "explained": 1,
+        "changedByQuery": [True],
+        "csv": "LastName,Title\nB,B x\n",
+        "several": "MULTIPLE_CHOICES",
+        "renewed": 2,
         "cleared": 450,
         "destroyedMany": [True, True],
-        "left": 2,
+        "deleted": 453,
+        "updatedLately": 4,
+        "withDeleted": 457,
+        "left": 4,
     }
 
 

@@ -30,7 +30,6 @@ DIFFERENCES = {
     "Case/urls/defaultValues: missing": NOT_THERE,
     "Case/urls/case*ArticleSuggestions: missing": NOT_THERE,
     "User/urls/namedLayouts: missing": NOT_THERE,
-    "User/urls/passwordUtilities: missing": NOT_THERE,
     "Account/recordTypeInfos/Household: missing": "the recorded org has a record type of its own",
     "Account/recordTypeInfos/Master/defaultRecordTypeMapping: True": "so that Master is not the default there",
     "Event/keyPrefix: '00U'": "added to the recording by hand, without the prefix",

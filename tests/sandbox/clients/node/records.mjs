@@ -1,5 +1,5 @@
 // Describe, single records, collections, and queries.
-import { connect, refusal, print } from './start.mjs';
+import { connect, jsforce, refusal, print, sandbox } from './start.mjs';
 
 const found = {};
 const conn = connect();
@@ -70,7 +70,28 @@ found.unknown = await refusal(conn.query('SELECT Nothing__c FROM Contact'));
 found.search = (await conn.search('FIND {Three} IN ALL FIELDS RETURNING Contact(Id, LastName)')).searchRecords.map(
   (each) => each.LastName,
 );
+found.explained = (await conn.query('SELECT Id FROM Contact').explain()).plans.length;
+found.changedByQuery = (await contacts.find({ LastName: 'B' }).update({ Title: '${LastName} x' })).map((each) => each.success);
+found.csv = '';
+for await (const chunk of conn.query("SELECT LastName, Title FROM Contact WHERE LastName = 'B'").stream('csv')) {
+  found.csv += chunk;
+}
+
+// Several matches of a key, a session that has ended, and what has changed lately.
+await contacts.create([{ LastName: 'X', Legacy_Code__c: 'x' }, { LastName: 'Y', Legacy_Code__c: 'x' }]);
+found.several = await refusal(contacts.upsert({ Legacy_Code__c: 'x', Title: 'T' }, 'Legacy_Code__c'));
+const renewing = new jsforce.Connection({
+  instanceUrl: sandbox.url,
+  accessToken: 'ended',
+  version: '60.0',
+  refreshFn: (_, done) => done(null, sandbox.token),
+});
+found.renewed = await renewing.sobject('Contact').count({ Legacy_Code__c: 'x' });
 found.cleared = (await contacts.find({ LastName: { $like: 'Row%' } }).destroy({ allowBulk: false, allowRecursive: true })).length;
 found.destroyedMany = (await contacts.destroy(ids)).map((each) => each.success);
+const span = [-3600, 60].map((seconds) => new Date(Date.now() + seconds * 1000).toISOString());
+found.deleted = (await contacts.deleted(...span)).deletedRecords.length;
+found.updatedLately = (await contacts.updated(...span)).ids.length;
+found.withDeleted = (await conn.query('SELECT Id FROM Contact', { scanAll: true })).totalSize;
 found.left = await contacts.count({ LastName: { $ne: null } });
 print(found);
