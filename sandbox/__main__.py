@@ -60,11 +60,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument(
         "--org-id", default=defaults.org_id, help="15- or 18-character id of the org (default %(default)s)"
     )
-    parser.add_argument("--username", default=defaults.username, help="default %(default)s")
-    parser.add_argument("--password", default=defaults.password, help="default %(default)s")
-    parser.add_argument("--security-token", default=defaults.security_token, help="default %(default)s")
-    parser.add_argument("--client-id", default=defaults.client_id, help="default %(default)s")
-    parser.add_argument("--client-secret", default=defaults.client_secret, help="default %(default)s")
+    _add_login(parser, defaults)
     parser.add_argument("--users", type=Path, help="JSON file with more users and what each of them may do")
     parser.add_argument("--apps", type=Path, help="JSON file with more connected apps")
     parser.add_argument(
@@ -110,6 +106,15 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--ready-file", type=Path, help="write a JSON file with the addresses here once listening")
     parser.add_argument("--parent-pid", type=int, help="end when this process is gone")
     return parser
+
+
+def _add_login(parser: argparse.ArgumentParser, defaults: Settings) -> None:
+    """The flags of the first user and the first app."""
+    parser.add_argument("--username", default=defaults.username, help="default %(default)s")
+    parser.add_argument("--password", default=defaults.password, help="default %(default)s")
+    parser.add_argument("--security-token", default=defaults.security_token, help="default %(default)s")
+    parser.add_argument("--client-id", default=defaults.client_id, help="default %(default)s")
+    parser.add_argument("--client-secret", default=defaults.client_secret, help="default %(default)s")
 
 
 def read_arguments(arguments: list[str]) -> argparse.Namespace:
