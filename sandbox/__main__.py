@@ -78,23 +78,7 @@ def _parser() -> argparse.ArgumentParser:
         default=defaults.token_lifetime,
         help="seconds without use (default %(default)s)",
     )
-    parser.add_argument(
-        "--pubsub-port",
-        type=_port_or_off,
-        default=-1,
-        help="port of the Pub/Sub API (gRPC); 0 takes any free one, -1 is off (default)",
-    )
-    parser.add_argument(
-        "--pubsub-keep-alive",
-        type=float,
-        default=defaults.pubsub_keep_alive,
-        help="seconds after which a subscriber hears of nothing new (default %(default)s)",
-    )
-    parser.add_argument(
-        "--change-data",
-        default="",
-        help="objects, with commas between, whose changes become change events; `all` for every object (default: none)",
-    )
+    _add_events(parser, defaults)
     parser.add_argument(
         "--fault",
         action="append",
@@ -115,6 +99,27 @@ def _add_login(parser: argparse.ArgumentParser, defaults: Settings) -> None:
     parser.add_argument("--security-token", default=defaults.security_token, help="default %(default)s")
     parser.add_argument("--client-id", default=defaults.client_id, help="default %(default)s")
     parser.add_argument("--client-secret", default=defaults.client_secret, help="default %(default)s")
+
+
+def _add_events(parser: argparse.ArgumentParser, defaults: Settings) -> None:
+    """The flags of events."""
+    parser.add_argument(
+        "--pubsub-port",
+        type=_port_or_off,
+        default=-1,
+        help="port of the Pub/Sub API (gRPC); 0 takes any free one, -1 is off (default)",
+    )
+    parser.add_argument(
+        "--pubsub-keep-alive",
+        type=float,
+        default=defaults.pubsub_keep_alive,
+        help="seconds after which a subscriber hears of nothing new (default %(default)s)",
+    )
+    parser.add_argument(
+        "--change-data",
+        default="",
+        help="objects, with commas between, whose changes become change events; `all` for every object (default: none)",
+    )
 
 
 def read_arguments(arguments: list[str]) -> argparse.Namespace:
