@@ -471,7 +471,18 @@ def _object_type(entry: dict[str, Any]) -> ObjectType:
         _check(entry, one)
         fields[one.name.lower()] = one
     facts = {key: value for key, value in entry.items() if key not in ("fields", "records", "source", "hasOwner")}
+    _check_urls(entry)
     return ObjectType(entry["name"], entry["keyPrefix"], facts, fields, entry["records"])
+
+
+def _check_urls(entry: dict[str, Any]) -> None:
+    fewer, more = entry.get("noUrls", []), entry.get("moreUrls", {})
+    if not isinstance(fewer, list) or not isinstance(more, dict):
+        raise SchemaError(
+            f"{entry.get('source')}: {entry['name']}: noUrls is a list of names, moreUrls names addresses"
+        )
+    if not all(isinstance(each, str) for each in [*fewer, *more.values()]):
+        raise SchemaError(f"{entry.get('source')}: {entry['name']}: what noUrls and moreUrls hold is text")
 
 
 def _child_relationship(entry: dict[str, Any], compact: dict[str, Any], before: dict[str, Field]) -> str | None:

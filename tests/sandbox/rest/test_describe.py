@@ -1,10 +1,13 @@
 from __future__ import annotations
 
+import json
+from pathlib import Path
+
 import pytest
 import requests
 
 from sandbox.rest.describe import version_label
-from sandbox.schema import FIELD_DEFAULTS, Schema
+from sandbox.schema import FIELD_DEFAULTS, Schema, SchemaError
 from tests.sandbox.conftest import Client
 from tests.sandbox_process import SandboxProcess
 
@@ -133,3 +136,11 @@ def test_every_url_of_the_global_describe_answers(client: Client) -> None:
             if "{ID}" not in url:
                 answer = client.http.get(client.sandbox.http_url + url, timeout=30)
                 assert answer.status_code == 200, url
+
+
+@pytest.mark.parametrize("wrong", [{"noUrls": "listviews"}, {"moreUrls": ["x"]}, {"moreUrls": {"x": 1}}])
+def test_wrong_urls_of_an_object_are_refused_with_its_name(tmp_path: Path, wrong: dict[str, object]) -> None:
+    file = tmp_path / "schema.json"
+    file.write_text(json.dumps({"name": "Plant__c", **wrong}))
+    with pytest.raises(SchemaError, match="Plant__c"):
+        Schema([file])
