@@ -72,7 +72,15 @@ def test_batches_that_run_together_lock_the_parents_of_their_rows(ruled: Client)
     path = f"{base}/job/{made}/batch"
     rows = [[{"LastName": "A", "AccountId": account}], [{"LastName": "B", "AccountId": account}]]
     rows[1].append({"LastName": "C", "AccountId": other})
-    batches = [requests.post(path, json=each, headers=session, timeout=30).json()["id"] for each in rows]
+    # While the clock stands still, batches keep what they hold.
+    control(ruled, "clock", {"speed": 0})
+    batches = [requests.post(path, json=rows[0], headers=session, timeout=30).json()["id"]]
+    while account not in control(ruled, "rules", method="GET")["held"]:
+        pass
+    batches.append(requests.post(path, json=rows[1], headers=session, timeout=30).json()["id"])
+    while other not in control(ruled, "rules", method="GET")["held"]:
+        pass
+    control(ruled, "clock", {"speed": 1_000})
     results = []
     for batch in batches:
         while requests.get(f"{path}/{batch}", headers=session, timeout=30).json()["state"] != "Completed":
