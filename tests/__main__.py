@@ -13,7 +13,8 @@ import psycopg
 
 from tests.environment import TEST_POSTGRES
 
-PARALLEL = ["-n", "2", "--dist", "worksteal"]
+# One more than the cores: many tests wait for other processes.
+PARALLEL = ["-n", "3", "--dist", "worksteal"]
 ON_POSTGRES = [
     "tests/grown",
     "tests/jobs",
