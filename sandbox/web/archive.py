@@ -94,6 +94,7 @@ def read_archive(org: Org, source: Path) -> int:
             raise ArchiveError(str(error)) from None
     org.cursors.clear()
     org.recent.clear()
+    org.push_topics.forget()
     org.policy.locked.clear()
     return total
 

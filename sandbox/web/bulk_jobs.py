@@ -22,6 +22,9 @@ from sandbox.wire import not_found
 
 SIZE = 50
 SHOWN_ROWS = 50
+# Of a 1.0 job, how many batches show their refused rows; of a 2.0 job, how many batches are listed.
+SHOWN_BATCHES = 5
+LISTED_BATCHES = 100
 APIS = {"V2Ingest": "2.0 ingest", "V2Query": "2.0 query", "Classic": "1.0"}
 RESULTS = {"success": "successful", "failed": "failed", "unprocessed": "unprocessed"}
 CLASSIC_HEADER = b'"Id","Success","Created","Error"\n'
@@ -115,7 +118,7 @@ def _own_batches(job: Job) -> Html | None:
     if job.document["jobType"] != "V2Ingest" or not total:
         return None
     rows = []
-    for at, start in enumerate(range(0, min(total, BATCH * 100), BATCH), 1):
+    for at, start in enumerate(range(0, min(total, BATCH * LISTED_BATCHES), BATCH), 1):
         size = min(BATCH, total - start)
         ready = max(0, min(size, done - start))
         told = "Completed" if ready == size else "InProgress" if ready else "Queued"
@@ -124,6 +127,8 @@ def _own_batches(job: Job) -> Html | None:
         rows.append([number(at), number(start + 1), number(size), number(ready), layout.badge(told)])
     heads = ("Batch", "From row", "Rows", "Done", "State")
     note = f"of {BATCH:,} rows each, as Salesforce makes them itself"
+    if total > BATCH * LISTED_BATCHES:
+        note += f"; the first {LISTED_BATCHES}"
     return layout.section("Batches", layout.table(heads, rows, right=(0, 1, 2, 3)), note=note)
 
 
@@ -211,7 +216,8 @@ def download(org: Org, call: Call) -> Answer:
 def _failed_rows(job: Job) -> Html | None:
     """The first rows that were refused, with their reasons."""
     if isinstance(job, ClassicJob):
-        return html([_refused_of(each) for each in job.batches.values() if each.document["numberRecordsFailed"]])
+        refusing = [each for each in job.batches.values() if each.document["numberRecordsFailed"]]
+        return html([_refused_of(each) for each in refusing[:SHOWN_BATCHES]])
     if not job.document["numberRecordsFailed"] or job.document["jobType"] != "V2Ingest":
         return None
     rows = list(islice(_parse(_result_reader(job, "failed")(), job.delimiter), SHOWN_ROWS + 1))
