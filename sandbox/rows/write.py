@@ -353,6 +353,7 @@ def _count(cursor: duckdb.DuckDBPyConnection) -> tuple[int, int]:
 def _give_ids(store: Store, cursor: duckdb.DuckDBPyConnection, write: Write, count: int) -> None:
     """Give an id to each of the `count` rows that are going to be new records."""
     first, prefix = store.reserve(cursor, write.object.name, count), write.object.key_prefix
+    given: list[list[str]] = []
     if count > FEW:
         ids = (
             f"SELECT n, sf_id18(id15) AS id FROM (SELECT n,"
@@ -361,9 +362,10 @@ def _give_ids(store: Store, cursor: duckdb.DuckDBPyConnection, write: Write, cou
         )
     else:
         # The macros that make ids take longer to plan than a few ids take to write down.
-        given = "list_value(" + ", ".join(literal(make_id(prefix, first + place)) for place in range(count)) + ")"
-        ids = f"SELECT n, {given}[row_number() OVER (ORDER BY n)] AS id FROM outcome WHERE created AND error IS NULL"
-    cursor.execute(f"UPDATE outcome SET id = e.id FROM ({ids}) e WHERE e.n = outcome.n")
+        given = [[make_id(prefix, first + number) for number in range(count)]]
+        place = "row_number() OVER (ORDER BY n)"
+        ids = f"SELECT n, (?::VARCHAR[])[{place}] AS id FROM outcome WHERE created AND error IS NULL"
+    cursor.execute(f"UPDATE outcome SET id = e.id FROM ({ids}) e WHERE e.n = outcome.n", given)
 
 
 def _insert(cursor: duckdb.DuckDBPyConnection, write: Write) -> None:
