@@ -18,12 +18,13 @@ SHOWN = 200
 _TOKENS = re.compile(r'"(?:[^"\\]|\\.)*"?|[\[\]{},:]|[^\s\[\]{},:"]+')
 # Values of forms, of JSON and of XML that let somebody in.
 _SECRET_NAMES = (
-    "password|client_secret|refresh_token|access_token|assertion|code_verifier|sessionId|id_token|code|token"
+    "password|client_secret|refresh_token|access_token|assertion|client_assertion|code_verifier|id_token|token"
+    "|oauth_token|device_code|sessionId"
 )
 _SECRETS = (
-    re.compile(rf"((?:^|&)(?:{_SECRET_NAMES})=)[^&\s]+"),
-    re.compile(rf'("(?:{_SECRET_NAMES})"\s*:\s*)"[^"]*"'),
-    re.compile(rf"(<(?:\w+:)?(?:{_SECRET_NAMES})>)[^<]+"),
+    (re.compile(rf"((?:^|[?&])(?:code|sid|{_SECRET_NAMES})=)[^&\s]+", re.MULTILINE), rf"\1{MASK}"),
+    (re.compile(rf'("(?:{_SECRET_NAMES})"\s*:\s*)"[^"]*"'), rf'\1"{MASK}"'),
+    (re.compile(rf"(<(?:\w+:)?(?:{_SECRET_NAMES})(?:\s[^>]*)?>)[^<]+"), rf"\1{MASK}"),
 )
 
 
@@ -107,7 +108,7 @@ def _neighbours(org: Org, exchange: Exchange) -> list[Any]:
 
 def _side(title: str, headers: list[tuple[str, str]], body: Body) -> Html:
     lines = "\n".join(f"{name}: {value}" for name, value in headers)
-    parts = [tag("details", tag("summary", f"{len(headers)} headers"), tag("pre", lines))]
+    parts = [tag("details", tag("summary", f"{len(headers)} headers"), tag("pre", _masked(lines)))]
     if body.size:
         parts.append(tag("pre", _text(bytes(body.kept))))
     if body.size > len(body.kept):
@@ -140,6 +141,6 @@ def _indented(text: str) -> str:
 
 
 def _masked(text: str) -> str:
-    for place, pattern in enumerate(_SECRETS):
-        text = pattern.sub(rf'\1"{MASK}"' if place == 1 else rf"\1{MASK}", text)
+    for pattern, shown in _SECRETS:
+        text = pattern.sub(shown, text)
     return text

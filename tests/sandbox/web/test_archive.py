@@ -27,6 +27,11 @@ TEXTS = (
     "ünïcode 🐘",
     "' tick",
     "\ttab",
+    "carriage\rreturn",
+    "line\u2028separator \u0085 \u00a0",
+    'long " \n' * 3000,
+    ",",
+    '"',
 )
 
 
@@ -52,7 +57,7 @@ def _files(content: bytes) -> dict[str, bytes]:
 
 def _fill(client: Client) -> str:
     account = client.create("Account", Name="Parent", NumberOfEmployees=7, AnnualRevenue=1234567.89)
-    rows = [{"LastName": text.strip(), "Description": text, "AccountId": account} for text in TEXTS]
+    rows = [{"LastName": text.strip()[:80], "Description": text, "AccountId": account} for text in TEXTS]
     for row in rows:
         client.create("Contact", **row, External_Id__c=f"k{rows.index(row)}")
     gone = client.create("Contact", LastName="Gone", Birthdate="2001-02-03")

@@ -144,6 +144,22 @@ def test_the_request_log_shows_bodies_and_hides_what_lets_in(sandbox: SandboxPro
     assert "Contact" not in _page(sandbox, f"{VIEW}/requests", q="oauth2", part="live")
 
 
+def test_the_request_log_hides_secrets_of_soap_and_of_addresses(sandbox: SandboxProcess) -> None:
+    body = (
+        '<env:Envelope xmlns:env="http://schemas.xmlsoap.org/soap/envelope/" xmlns:u="urn:partner.soap.sforce.com">'
+        "<env:Body><u:login><u:username>admin@sandbox.example</u:username><u:password>practiceTOKEN</u:password></u:login>"
+        "</env:Body></env:Envelope>"
+    )
+    headers = {"Content-Type": "text/xml", "SOAPAction": '""'}
+    told = requests.post(f"{sandbox.http_url}/services/Soap/u/60.0", data=body, headers=headers, timeout=10).text
+    session = re.findall("<sessionId>([^<]+)<", told)[0]
+    requests.get(f"{sandbox.http_url}/services/oauth2/userinfo?x=1&oauth_token={session}", timeout=10)
+    numbers = re.findall(rf"{VIEW}/requests/\d+", _page(sandbox, f"{VIEW}/requests"))
+    pages = [_page(sandbox, each) for each in numbers[:2]]
+    assert not [each for each in pages if session in each or "practiceTOKEN" in each]
+    assert len([each for each in pages if "••••••" in each]) == 2
+
+
 def test_events_show_as_they_come(sandbox: SandboxProcess, client: Client) -> None:
     requests.post(f"{sandbox.http_url}/_sandbox/change-data", json={"objects": ["Contact", "Lead"]}, timeout=10)
     client.create("Contact", LastName="Changed & Told")
