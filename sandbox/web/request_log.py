@@ -14,8 +14,8 @@ from sandbox.web.layout import address
 from sandbox.wire import not_found
 
 SHOWN = 200
-# Strings (the last one perhaps cut off), marks, and all else.
-_TOKENS = re.compile(r'"(?:[^"\\]|\\.)*"?|[\[\]{},:]|[^\s\[\]{},:"]+')
+# Strings (the last one perhaps cut off), what is empty, marks, and all else.
+_TOKENS = re.compile(r'"(?:[^"\\]|\\.)*"?|\[\s*\]|\{\s*\}|[\[\]{},:]|[^\s\[\]{},:"]+')
 # Values of forms, of JSON and of XML that let somebody in.
 _SECRET_NAMES = (
     "password|client_secret|refresh_token|access_token|assertion|client_assertion|code_verifier|id_token|token"
