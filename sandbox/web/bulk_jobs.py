@@ -28,6 +28,7 @@ LISTED_BATCHES = 100
 APIS = {"V2Ingest": "2.0 ingest", "V2Query": "2.0 query", "Classic": "1.0"}
 RESULTS = {"success": "successful", "failed": "failed", "unprocessed": "unprocessed"}
 CLASSIC_HEADER = b'"Id","Success","Created","Error"\n'
+DATES = frozenset({"createdDate", "systemModstamp"})
 COUNTED = ("numberRecordsProcessed", "numberRecordsFailed")
 
 
@@ -88,7 +89,9 @@ def show(org: Org, call: Call) -> Answer:
         ("records", html(number(document[COUNTED[0]]), " processed, ", _failed(document[COUNTED[1]]), " failed")),
         ("created by", job.user.username),
     ]
-    pairs += [(key, value) for key, value in job.public().items() if key not in hidden | {"state"}]
+    for key, value in job.public().items():
+        if key not in hidden | {"state"}:
+            pairs.append((key, layout.short(value) if key in DATES else value))
     if job.inner.get("query"):
         pairs.append(("query", code(job.inner["query"])))
     batches = _classic_batches(job) if isinstance(job, ClassicJob) else _own_batches(job)
