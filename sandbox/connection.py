@@ -23,6 +23,13 @@ class TrackedProtocol(HttpToolsProtocol):
         _TRANSPORTS.pop((self.client, self.server), None)
         super().connection_lost(exc)
 
+    def shutdown(self) -> None:
+        """Close at the end of the server; an idle client's side of TLS is not waited for."""
+        super().shutdown()
+        idle = self.cycle is None or self.cycle.response_complete
+        if idle and self.transport.get_write_buffer_size() == 0:
+            self.transport.abort()
+
 
 async def cut_connection(scope: Scope) -> None:
     """Drop the connection of a request at once; the client sees a reset or an early end."""
