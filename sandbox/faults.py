@@ -199,6 +199,7 @@ class Faults:
     def clear(self) -> None:
         self.release()
         self._rules.clear()
+        self._number = 0
 
     def as_json(self) -> list[dict[str, Any]]:
         return [rule.as_json() for rule in self._rules.values()]

@@ -86,6 +86,8 @@ def chromium() -> Iterator[Browser]:
             yield browser
         finally:
             browser.close()
+            # Processes that later tests start inherit the environment.
+            del os.environ["DJANGO_ALLOW_ASYNC_UNSAFE"]
 
 
 class Watch:
