@@ -43,7 +43,7 @@ screenshots: setup
 
 # The sandbox as a package of its own, into dist/.
 sandbox-wheel: $(READY)
-	$(RUN) -m pip wheel --quiet --disable-pip-version-check --no-deps --wheel-dir dist packaging/sandbox
+	$(RUN) -m pip wheel --quiet --disable-pip-version-check --no-deps --no-build-isolation --wheel-dir dist packaging/sandbox
 
 bench: setup
 	$(RUN) -m benchmarks.million $(ARGS)
