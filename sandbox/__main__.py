@@ -136,7 +136,26 @@ def main(arguments: list[str] | None = None) -> int:
         )
         return 2
     folder = options.data or Path(tempfile.mkdtemp(prefix="sandbox-"))
-    settings = Settings(
+    try:
+        _serve(options, _settings(options, folder))
+    except OSError as error:
+        print(f"cannot listen on {options.host}: {error}", file=sys.stderr)
+        return 2
+    except Unusable as unusable:
+        print(unusable, file=sys.stderr)
+        return 2
+    finally:
+        if options.data is None:
+            shutil.rmtree(folder, ignore_errors=True)
+    return 0
+
+
+class Unusable(Exception):
+    """Settings that cannot be used; the text names the flag and the reason."""
+
+
+def _settings(options: argparse.Namespace, folder: Path) -> Settings:
+    return Settings(
         folder=folder.resolve(),
         durable=options.data is not None,
         schema_files=tuple(options.schema),
@@ -156,6 +175,10 @@ def main(arguments: list[str] | None = None) -> int:
         pubsub_keep_alive=options.pubsub_keep_alive,
         faults=tuple(options.fault),
     )
+
+
+def _serve(options: argparse.Namespace, settings: Settings) -> None:
+    """Serve until told to end. Raises Unusable, and OSError when a port is taken."""
     from sandbox.events.changes import UnknownObject
     from sandbox.faults import FaultError
     from sandbox.login.apps import AppError
@@ -163,6 +186,14 @@ def main(arguments: list[str] | None = None) -> int:
     from sandbox.server import Listening, serve
     from sandbox.web.archive import ArchiveError, from_export
 
+    flags: dict[type[Exception], str] = {
+        SchemaError: "--schema",
+        UserError: "--users",
+        AppError: "--apps or --app-certificate",
+        FaultError: "--fault",
+        UnknownObject: "--change-data",
+        ArchiveError: "--import",
+    }
     listening = Listening(
         options.host,
         options.port,
@@ -177,31 +208,9 @@ def main(arguments: list[str] | None = None) -> int:
         if options.import_file:
             settings = from_export(settings, options.import_file)
         serve(settings, listening)
-    except SchemaError as error:
-        print(f"--schema: {error}", file=sys.stderr)
-        return 2
-    except UserError as error:
-        print(f"--users: {error}", file=sys.stderr)
-        return 2
-    except AppError as error:
-        print(f"--apps or --app-certificate: {error}", file=sys.stderr)
-        return 2
-    except FaultError as error:
-        print(f"--fault: {error}", file=sys.stderr)
-        return 2
-    except UnknownObject as error:
-        print(f"--change-data: {error}", file=sys.stderr)
-        return 2
-    except ArchiveError as error:
-        print(f"--import: {error}", file=sys.stderr)
-        return 2
-    except OSError as error:
-        print(f"cannot listen on {options.host}: {error}", file=sys.stderr)
-        return 2
-    finally:
-        if not settings.durable:
-            shutil.rmtree(folder, ignore_errors=True)
-    return 0
+    except tuple(flags) as error:
+        flag = next(flag for kind, flag in flags.items() if isinstance(error, kind))
+        raise Unusable(f"{flag}: {error}") from None
 
 
 if __name__ == "__main__":
