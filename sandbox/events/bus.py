@@ -148,11 +148,6 @@ class Bus:
         """How many events are kept of each topic."""
         return dict(self._org.store.rows("SELECT topic, count(*) FROM _events GROUP BY topic ORDER BY topic"))
 
-    @property
-    def last(self) -> int:
-        """The replay id of the newest event."""
-        return self._last
-
     def count(self, seconds: float, topics: str = "%") -> int:
         """How many events of topics LIKE `topics` were published within the last `seconds`."""
         found = self._org.store.rows(

@@ -42,9 +42,6 @@ class Columns:
     fields: list[tuple[str, Field]]
     parents: list[Parent] = field(default_factory=list)
 
-    def is_key_of_parent(self, column: str) -> bool:
-        return any(each.column == column for each in self.parents)
-
 
 def resolve_columns(schema: Schema, target: ObjectType, titles: list[str]) -> Columns:
     """What each column of a header (staged as c0, c1, …) means.

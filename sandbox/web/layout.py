@@ -161,7 +161,3 @@ def moment(seconds: float) -> str:
 def short(stamp: Any) -> str:
     """A datetime of the API without its zone."""
     return str(stamp or "")[:19].replace("T", " ")
-
-
-def ident(value: Any) -> Html:
-    return code(value)
