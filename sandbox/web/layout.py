@@ -9,7 +9,7 @@ from urllib.parse import quote, urlencode
 
 from sandbox.call import Answer, Call
 from sandbox.org import Org
-from sandbox.web.html import Html, code, html, link, tag
+from sandbox.web.html import Html, html, link, tag
 
 VIEW = "/_sandbox/view"
 STATIC = "/_sandbox/static"
