@@ -19,11 +19,12 @@ from sandbox import wire
 from sandbox.call import Answer, Call
 from sandbox.connection import cut_connection
 from sandbox.faults import Rule
-from sandbox.org import FIRST_VERSION, LAST_VERSION, Org
+from sandbox.org import Org
 from sandbox.rest.limits import limit_info
 from sandbox.route import Route
 from sandbox.routes import find_route
 from sandbox.unzip import UnzipBodies
+from sandbox.versions import check_version
 from sandbox.web.origin import check_origin
 from sandbox.wire import SalesforceError
 
@@ -141,7 +142,7 @@ class Sandbox:
         _check_lengths(request)
         check_origin(call)
         if route is None or route.needs_session:
-            await _check_version(call)
+            check_version(call)
             _check_session(org, call)
         if route is None:
             await _drain(request)
@@ -194,19 +195,6 @@ async def _lifespan(receive: Receive, send: Send) -> None:
         elif message["type"] == "lifespan.shutdown":
             await send({"type": "lifespan.shutdown.complete"})
             return
-
-
-async def _check_version(call: Call) -> None:
-    """410 for versions Salesforce has retired, 404 for those that never were."""
-    version = call.arguments.get("version")
-    if version is None:
-        return
-    if not version.startswith("v") or not version[1:].endswith(".0") or not version[1:-2].isdigit():
-        raise wire.not_found()
-    if call.version < FIRST_VERSION:
-        raise SalesforceError(410, "UNSUPPORTED_API_VERSION", "The requested API version is no longer supported.")
-    if call.version > LAST_VERSION:
-        raise wire.not_found()
 
 
 def _check_session(org: Org, call: Call) -> None:

@@ -49,7 +49,7 @@ class Proxy:
         """The local port behind `host:port` of a CONNECT; None for what is none of ours."""
         host, _, port = target.lower().rpartition(":")
         host = host.rstrip(".")
-        if not port.isdigit() or not port.isascii():
+        if not port.isdecimal() or not port.isascii():
             return None
         if host.endswith(PUBSUB_DOMAIN) and int(port) in PUBSUB_PORTS:
             return self._pubsub_port()

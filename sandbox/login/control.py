@@ -91,7 +91,7 @@ def set_password(org: Org, call: Call) -> Answer:
     user, given = _user_of(org, call), call.json_object().get("NewPassword")
     if not is_text(given) or not given:
         raise SalesforceError(400, "REQUIRED_FIELD_MISSING", "Required fields are missing: [NewPassword]")
-    if len(given) < 8 or given.isalpha() or given.isdigit():
+    if len(given) < 8 or given.isalpha() or given.isdecimal():
         message = "Your password must be at least 8 characters long, and have letters and numbers"
         raise SalesforceError(400, "INVALID_NEW_PASSWORD", message)
     org.users.set_password(user, given)

@@ -123,7 +123,7 @@ def parse(content: bytes) -> Element:
 
 def _version(text: str) -> int:
     number = text.removesuffix(".0")
-    if not number.isdigit() or not number.isascii() or not FIRST_VERSION <= int(number[:4]) <= LAST_VERSION:
+    if not number.isdecimal() or not number.isascii() or not FIRST_VERSION <= int(number[:4]) <= LAST_VERSION:
         raise SoapFault("UNSUPPORTED_API_VERSION", f"Invalid Api version specified on URL: {text}")
     return int(number)
 

@@ -7,7 +7,8 @@ from urllib.parse import parse_qsl, unquote
 
 from sandbox import wire
 from sandbox.call import Answer, Call
-from sandbox.org import FIRST_VERSION, LAST_VERSION, Org
+from sandbox.org import Org
+from sandbox.versions import check_version
 from sandbox.wire import SalesforceError
 
 
@@ -44,8 +45,9 @@ def answer_inside(org: Org, call: Call) -> Answer:
 
     try:
         route, call.arguments = find_route(call.method, call.segments)
-        if route is None or not route.needs_session or not _is_known_version(call):
+        if route is None or not route.needs_session:
             raise wire.not_found()
+        check_version(call)
         if route.handler is None:
             raise wire.not_allowed(call.method, route.allowed)
         if route.streams or route.in_loop:
@@ -61,14 +63,3 @@ def answer_inside(org: Org, call: Call) -> Answer:
 def refused(code: str, message: str, status: int = 400) -> Answer:
     """A refusal as an answer."""
     return Answer(status, [{"errorCode": code, "message": message}])
-
-
-def _is_known_version(call: Call) -> bool:
-    version = call.arguments.get("version", "")
-    number = version[1:-2]
-    return (
-        version.startswith("v")
-        and version.endswith(".0")
-        and number.isdigit()
-        and FIRST_VERSION <= int(number) <= LAST_VERSION
-    )

@@ -109,7 +109,7 @@ def _page_size(call: Call) -> int:
     options = call.headers.get("sforce-query-options", "")
     for part in options.split(","):
         key, _, value = part.partition("=")
-        if key.strip().lower() == "batchsize" and value.strip().isdigit():
+        if key.strip().lower() == "batchsize" and value.strip().isdecimal():
             return min(max(int(value), MIN_PAGE), DEFAULT_PAGE)
     return DEFAULT_PAGE
 

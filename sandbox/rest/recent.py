@@ -45,7 +45,7 @@ class Recent:
 def recent(org: Org, call: Call) -> Answer:
     """GET recent[?limit=]."""
     given = call.query.get("limit", str(KEPT))
-    if not given.isdigit() or not 1 <= int(given) <= KEPT:
+    if not given.isdecimal() or not 1 <= int(given) <= KEPT:
         raise SalesforceError(400, "INVALID_INPUT", f"limit must be a whole number from 1 to {KEPT}, not {given!r}")
     return Answer(200, _shown(org, call, org.recent.of(call.user.id))[: int(given)])
 

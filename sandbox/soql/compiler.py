@@ -286,6 +286,6 @@ class _Compiler:
 def _number(token: Token | None) -> int | None:
     if token is None:
         return None
-    if not (token.isascii() and token.isdigit()):
+    if not (token.isascii() and token.isdecimal()):
         raise SalesforceError(400, "MALFORMED_QUERY", f"unexpected token: '{token}'")
     return min(int(token), MAX_LIMIT) if len(token) < 20 else MAX_LIMIT

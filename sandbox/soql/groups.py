@@ -155,7 +155,7 @@ def _key(item: Item, one: Expression, nodes: dict[str, Node]) -> str:
         return str(item.alias)
     if one.field is not None and isinstance(item.value, Token):
         return one.field.name
-    return f"expr{sum(1 for each in nodes if each.startswith('expr') and each[4:].isdigit())}"
+    return f"expr{sum(1 for each in nodes if each.startswith('expr') and each[4:].isdecimal())}"
 
 
 def _order(scope: Scope, select: Select, groups: _Groups) -> str:

@@ -112,6 +112,6 @@ def _select_of(given: Returning) -> Select:
 def _limit(token: Token | None) -> int:
     if token is None:
         return MAX_RECORDS
-    if not (token.isascii() and token.isdigit()):
+    if not (token.isascii() and token.isdecimal()):
         raise malformed(f"unexpected token: '{token}'")
     return min(int(token), MAX_RECORDS) if len(token) < 10 else MAX_RECORDS

@@ -72,7 +72,7 @@ def release(org: Org, call: Call) -> Answer:
 def requests(org: Org, call: Call) -> Answer:
     """GET /_sandbox/requests: the latest calls and totals per method and path template."""
     given = call.query.get("limit", "200")
-    if not given.isdigit():
+    if not given.isdecimal():
         raise SalesforceError(400, "BAD_LIMIT", f"limit must be a whole number, not {given!r}")
     limit = max(1, int(given))
     return Answer(

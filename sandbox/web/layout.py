@@ -150,7 +150,7 @@ def pager(number: int, size: int, total: int, address_of: Any) -> Html | None:
 def page_number(call: Call) -> int:
     """Which page of a list is asked for."""
     given = call.query.get("page", "1")
-    return min(max(1, int(given)), 10**9) if given.isascii() and given.isdigit() and len(given) < 12 else 1
+    return min(max(1, int(given)), 10**9) if given.isascii() and given.isdecimal() and len(given) < 12 else 1
 
 
 def moment(seconds: float) -> str:

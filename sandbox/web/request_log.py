@@ -78,7 +78,7 @@ def _status(entry: dict[str, Any]) -> Html:
 def show(org: Org, call: Call) -> Answer:
     """GET requests/NUMBER."""
     given = call.arguments["number"]
-    exchange = org.exchanges.find(int(given)) if given.isascii() and given.isdigit() else None
+    exchange = org.exchanges.find(int(given)) if given.isascii() and given.isdecimal() else None
     if exchange is None:
         raise not_found()
     entry = exchange.entry

@@ -177,3 +177,12 @@ def test_a_path_is_split_before_it_is_decoded(client: Client) -> None:
     rows = client.call("GET", f"/query?q={soql}").json()["records"]
     assert [row["External_Id__c"] for row in rows] == ["a/b+c \u00e9"]
     assert client.call("GET", "/SObjects/contact/external_id__c/A%2fB%2BC%20%c3%89").json()["LastName"] == "x"
+
+
+def test_a_version_that_never_was_is_not_found_whatever_it_is_made_of(sandbox: SandboxProcess, client: Client) -> None:
+    for version, status in {"v30.0": 410, "v99.0": 404, "v60": 404, "v6\u00b2.0": 404, "v\u0666\u0660.0": 404}.items():
+        address = f"{sandbox.http_url}/services/data/{version}/limits"
+        assert requests.get(address, headers=dict(client.http.headers), timeout=10).status_code == status, version
+        part = {"method": "GET", "url": f"/services/data/{version}/limits", "referenceId": "a"}
+        told = client.call("POST", "/composite", json={"compositeRequest": [part]}).json()["compositeResponse"]
+        assert told[0]["httpStatusCode"] == status, version

@@ -25,7 +25,8 @@ def test_what_a_user_reads_and_writes_is_recent(sandbox: SandboxProcess) -> None
     assert [each["Id"] for each in client.call("GET", "/recent", params={"limit": 1}).json()] == [quiet]
     client.call("DELETE", f"/sobjects/Account/{quiet}")
     assert [each["Id"] for each in client.call("GET", "/recent").json()] == [acme, ada]
-    assert client.call("GET", "/recent", params={"limit": "many"}).status_code == 400
+    for wrong in ("many", "0", "\u00b2"):
+        assert client.call("GET", "/recent", params={"limit": wrong}).status_code == 400
 
 
 def test_changes_and_deletes_of_a_span_are_listed(client: Client) -> None:
