@@ -147,7 +147,7 @@ def make_sync(organization: Any, url: str, login: dict[str, str]) -> Any:
         source_path="people.csv",
         destination=destination,
         object="Contact",
-        key_field="External_Id__c",
+        key_fields=("External_Id__c",),
     )
     for position, name in enumerate(COLUMNS):
         FieldMapping.all_objects.create(

@@ -29,7 +29,7 @@ FEW_KEYS = 2_000
 def read(
     job: Job, lease: Lease, workspace: Workspace, spec: SyncSpec, describe: ObjectDescribe, keys: dict[str, Any]
 ) -> dict[str, Any]:
-    """The manifest of a Parquet file (key, id) with the records that hold the keys.
+    """The manifest of a Parquet file (id, k_<i>) with the records that hold the keys.
 
     keys: the manifest of the keys to read (path, count). Raises NotYet while a bulk query is being answered.
     """
@@ -39,16 +39,15 @@ def read(
 
 
 def _ask_by_name(job: Job, lease: Lease, spec: SyncSpec, describe: ObjectDescribe, keys: Path) -> dict[str, Any]:
-    field = describe.field(spec.key_field)
-    if field is None:
-        raise Misconfigured(f"{spec.object} has no field {spec.key_field} any more.")
-    wanted = pq.read_table(keys, columns=["key"]).column("key").to_pylist()
+    fields = [field for name in spec.key_fields if (field := describe.field(name)) is not None]
+    if len(fields) != len(spec.key_fields):
+        raise Misconfigured(f"{spec.object} has no field {', '.join(spec.key_fields)} any more.")
+    wanted = pq.read_table(keys, columns=["k_0"]).column("k_0").to_pylist()
     lease.check()
-    found = list(query.ids_by_key(salesforce_session(job.destination), spec.object, field, wanted))
-    table = pa.table(
-        {"key": [key for key, _ in found], "id": [record_id for _, record_id in found]},
-        schema=pa.schema([("key", pa.string()), ("id", pa.string())]),
-    )
+    found = list(query.records_by_key(salesforce_session(job.destination), spec.object, fields, wanted))
+    names = ["id", *(f"k_{place}" for place in range(len(fields)))]
+    columns = {name: [record[place] for record in found] for place, name in enumerate(names)}
+    table = pa.table(columns, schema=pa.schema([(name, pa.string()) for name in names]))
     with files.attempt(job, "existing") as folder:
         path = folder / "existing.parquet"
         pq.write_table(table, path)
@@ -61,8 +60,8 @@ def _ask_in_bulk(job: Job, lease: Lease, workspace: Workspace, spec: SyncSpec) -
     asked = job.manifests.get("key_query")
     if asked is None:
         lease.check()
-        key = spec.key_field
-        created = bulk.create_query(session, f"SELECT {key}, Id FROM {spec.object} WHERE {key} != null")
+        filled = " AND ".join(f"{name} != null" for name in spec.key_fields)
+        created = bulk.create_query(session, f"SELECT {_selected(spec)} FROM {spec.object} WHERE {filled}")
         _remember(job, lease, {"id": created.id, "polls": 0})
         raise NotYet(0.5)
     state = bulk.query_state(session, asked["id"])
@@ -71,13 +70,19 @@ def _ask_in_bulk(job: Job, lease: Lease, workspace: Workspace, spec: SyncSpec) -
         raise NotYet(min(10.0, 0.5 * 1.3 ** asked["polls"]))
     if state.state != "JobComplete":
         raise Misconfigured(f"Salesforce did not answer the query for the keys of {spec.object}: {state.error_message}")
+    names = ["id", *(f"k_{place}" for place in range(len(spec.key_fields)))]
     with files.attempt(job, "existing") as folder:
         pages = _download(job, lease, asked["id"], folder)
         path = folder / "existing.parquet"
-        count = keys_in_salesforce.from_query_pages(workspace, pages, path)
+        count = keys_in_salesforce.from_query_pages(workspace, pages, names, path)
         for page in pages:
             page.unlink()
     return {"path": str(path), "count": count}
+
+
+def _selected(spec: SyncSpec) -> str:
+    """The record's id and its key, each field once."""
+    return ", ".join(["Id", *(name for name in spec.key_fields)])
 
 
 def _download(job: Job, lease: Lease, query_id: str, folder: Path) -> list[Path]:

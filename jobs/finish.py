@@ -52,7 +52,7 @@ def finish(job: Job, lease: Lease) -> None:
 def _write_snapshot(planner: Planner, plan: Plan, final: engine.Final) -> dict[str, Any] | None:
     """A new snapshot with what Salesforce confirmed; None for a sync that keeps none."""
     job, spec = planner.job, planner.spec
-    if not spec.key_field:
+    if not spec.key_fields:
         return None
     previous = job.manifests["snapshot"]["base"]
     told = ("inserted", "updated", "unknown")

@@ -182,7 +182,7 @@ class Loader:
 
     def _create(self) -> None:
         batch, spec = self.batch, self.batch.job.spec
-        key = spec["key_field"] if batch.operation == "upsert" else None
+        key = spec["key_fields"][0] if batch.operation == "upsert" else None
         self.lease.check()
         operation = cast(bulk.Operation, batch.operation)
         job = bulk.create_job(self.session, spec["object"], operation, key)

@@ -133,7 +133,7 @@ class Planner:
     def _pick_snapshot(self) -> dict[str, Any]:
         """Which snapshot the plan compares with (path), and on which one the outcomes are written (base)."""
         known = self.job.sync.snapshot
-        if not known or not self.spec.key_field:
+        if not known or not self.spec.key_fields:
             return {"path": None, "base": None}
         reasons = self._why_not(Path(known["path"]))
         base = None if reasons else known["path"]
@@ -175,8 +175,8 @@ class Planner:
         return existing.read(self.job, self.lease, self.workspace, self.spec, self.describe, keys)
 
     def _key_is_not_unique(self) -> bool:
-        key = self.describe.field(self.spec.key_field) if self.spec.key_field else None
-        return key is not None and not key.unique
+        keys = [self.describe.field(name) for name in self.spec.key_fields]
+        return len(keys) == 1 and keys[0] is not None and not keys[0].unique
 
     def _make_plan(self) -> None:
         self._still_planning(phase="plan", rows=self.staged.rows)
@@ -211,7 +211,7 @@ class Planner:
             self._save_manifest("plan", plan.to_json())
             self.lease.save(serial=self._key_is_not_unique())
         if self._key_is_not_unique():
-            note(self.job, f"{self.spec.key_field} is not unique in Salesforce: one batch is sent at a time.")
+            note(self.job, f"{self.spec.key_fields[0]} is not unique in Salesforce: one batch is sent at a time.")
         if plan.withheld_reason:
             note(self.job, plan.withheld_reason)
         log.info("%s: planned %s in %d batches.", self.job, plan.counts, len(batches))

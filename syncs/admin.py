@@ -178,7 +178,7 @@ class SyncAdmin(TenantAdmin):
         return [
             (None, {"fields": top}),
             ("From", {"fields": ["source", *selection]}),
-            ("To", {"fields": ["destination", "object", "key_field"]}),
+            ("To", {"fields": ["destination", "object", "key_fields"]}),
             ("How", {"fields": ["mode", "compare", "time_zone"]}),
             (
                 "Guards against too many deletes",

@@ -14,6 +14,7 @@ from connections.salesforce.describe import Field
 from orgs import access
 from orgs.access import Actor
 from orgs.models import Permission
+from syncs.engine.families import family_of
 from syncs.models import FieldMapping, Schedule, Sync
 from syncs.offers import Offers
 
@@ -38,11 +39,30 @@ class Quiet:
         return not self.quiet and super().is_valid()  # type: ignore[misc]
 
 
+class NamesField(forms.Field):
+    """Names, chosen from a list or typed in with commas between them."""
+
+    def prepare_value(self, value: Any) -> Any:
+        chosen = isinstance(self.widget, forms.SelectMultiple)
+        return value if chosen or not isinstance(value, list | tuple) else ", ".join(value)
+
+    def to_python(self, value: Any) -> list[str]:
+        """The names, each once."""
+        names = value if isinstance(value, list | tuple) else str(value or "").split(",")
+        return list(dict.fromkeys(name.strip() for name in names if name.strip()))
+
+
 class SyncForm(Quiet, forms.ModelForm):
     """A sync; `offers` and `actor` are set by the admin for each request."""
 
     offers: Offers
     actor: Actor
+    key_fields = NamesField(
+        label="Sync key",
+        required=False,
+        help_text="The mapped field, or fields, by which a row and a record are the same thing; best an external id. "
+        "None only for mode insert with compare = nothing.",
+    )
 
     class Meta:
         model = Sync
@@ -85,15 +105,12 @@ class SyncForm(Quiet, forms.ModelForm):
 
     def _offer_keys(self) -> None:
         describe = self.offers.describe
-        if describe is None:
+        if describe is None or "key_fields" not in self.fields:
             return
-        keys = [each for each in describe.fields.values() if each.external_id]
-        self._choose("key_field", [(each.name, f"{each.label} ({each.name})") for each in keys], "none")
-        if not keys:
-            self.fields["key_field"].help_text = (
-                f"{describe.label} has no external id yet. Mark a field as External ID in Salesforce, or choose the "
-                "mode insert with compare = nothing."
-            )
+        fields = sorted(describe.fields.values(), key=lambda each: (not each.external_id, each.label.lower()))
+        keys = [each for each in fields if family_of(each.type) is not None]
+        shown = [(each.name, f"{each.label} ({each.name}){', external id' * each.external_id}") for each in keys]
+        self.fields["key_fields"].widget = forms.SelectMultiple(choices=shown, attrs={"size": 6})
 
     def _choose(self, name: str, choices: Choices, blank: str | None = None) -> None:
         if name in self.fields:

@@ -43,11 +43,10 @@ class Sync(TenantModel):
     )
     destination = models.ForeignKey(Connection, on_delete=models.PROTECT, related_name="+")
     object = models.CharField(max_length=100, help_text="API name of the Salesforce object.")
-    key_field = models.CharField(
-        max_length=100,
+    key_fields = models.JSONField(
         blank=True,
-        default="",
-        help_text="The sync key: an external id field. Empty only for mode insert with compare = nothing.",
+        default=list,
+        help_text="The sync key: API names of mapped fields. Empty only for mode insert with compare = nothing.",
     )
     mode = models.CharField(max_length=10, choices=Mode.choices, default=Mode.UPSERT)
     compare = models.CharField(max_length=10, choices=Compare.choices, default=Compare.SNAPSHOT)
@@ -111,7 +110,7 @@ class Sync(TenantModel):
         return SyncSpec(
             selection=SelectionSpec(self.source_table, self.source_query, self.source_path),
             object=self.object,
-            key_field=self.key_field,
+            key_fields=tuple(self.key_fields),
             mode=self.mode,  # type: ignore[arg-type]
             mappings=tuple(line.spec() for line in self.mappings.order_by("position", "pk")),
             compare=self.compare,  # type: ignore[arg-type]

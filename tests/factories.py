@@ -68,7 +68,7 @@ def make_sync(
         "name": "Accounts",
         "source_path": "accounts.csv",
         "object": "Account",
-        "key_field": "External_Id__c",
+        "key_fields": ["External_Id__c"],
         **changes,
     }
     sync = Sync.all_objects.create(organization=organization, source=source, destination=destination, **values)

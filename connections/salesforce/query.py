@@ -51,25 +51,26 @@ def _plain(record: dict[str, Any]) -> dict[str, Any]:
     }
 
 
-def ids_by_key(
-    session: SalesforceSession, object: str, key_field: Field, keys: Sequence[str]
-) -> Iterator[tuple[str, str]]:
-    """Find the records that hold these keys, 200 keys or fewer per call.
+def records_by_key(
+    session: SalesforceSession, object: str, fields: Sequence[Field], keys: Sequence[str]
+) -> Iterator[tuple[str, ...]]:
+    """Find the records whose first key field holds one of these, 200 keys or fewer per call.
 
-    object: API name. key_field: the field that holds the key. keys: key values as text; those of a number field are
-    plain decimals. Yields (key value as Salesforce holds it, record Id); a key without a record yields nothing, one
-    with several records yields each. Raises SalesforceError.
+    object: API name. fields: the fields of the key. keys: values of the first one, as text; those of a number field are
+    plain decimals. Yields (record Id, each field as Salesforce holds it, "" for null); a key without a record yields
+    nothing, one with several records yields each. Raises SalesforceError.
     """
-    for name in (object, key_field.name):
+    for name in (object, *(field.name for field in fields)):
         if not _API_NAME.fullmatch(name):
             raise MisconfiguredError(f"'{name}' is not an API name in Salesforce. Correct the sync's object or key.")
     # Selecting a field twice is an error in SOQL.
-    columns = "Id" if key_field.name.lower() == "id" else f"Id,{key_field.name}"
-    start = f"SELECT {columns} FROM {object} WHERE {key_field.name} IN "
-    for literals in _lists([_literal(key_field, key) for key in keys], MAX_QUERY_BYTES - len(quote_plus(start))):
+    columns = ",".join(["Id", *(field.name for field in fields if field.name.lower() != "id")])
+    start = f"SELECT {columns} FROM {object} WHERE {fields[0].name} IN "
+    unique = list(dict.fromkeys(keys))
+    for literals in _lists([_literal(fields[0], key) for key in unique], MAX_QUERY_BYTES - len(quote_plus(start))):
         for record in rows(session, f"{start}({','.join(literals)})"):
             found = {name.lower(): value for name, value in record.items()}
-            yield _text(found[key_field.name.lower()]), str(found["id"])
+            yield (str(found["id"]), *(_text(found[field.name.lower()]) for field in fields))
 
 
 def _lists(literals: Sequence[str], max_bytes: int) -> Iterator[list[str]]:
@@ -100,6 +101,8 @@ def _literal(field: Field, key: str) -> str:
 
 
 def _text(value: Any) -> str:
+    if value is None:
+        return ""
     if isinstance(value, bool) or not isinstance(value, (int, Decimal)):
         return str(value)
     text = format(Decimal(value), "f")

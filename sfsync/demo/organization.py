@@ -95,7 +95,7 @@ class DemoOrganization:
             source_path=f"{name.lower()}.csv",
             destination=destination,
             object=OBJECTS[name],
-            key_field=KEYS[name],
+            key_fields=[KEYS[name]],
             mode=mode,
         )
         for position, (target, column) in enumerate(MAPPINGS[name].items()):

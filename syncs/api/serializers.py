@@ -62,7 +62,7 @@ class SyncSerializer(TenantSerializer):
             "source_path",
             "destination",
             "object",
-            "key_field",
+            "key_fields",
             "mode",
             "compare",
             "time_zone",

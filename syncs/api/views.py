@@ -42,7 +42,7 @@ _EXAMPLE: dict[str, Any] = {
     "source_path": "accounts.csv",
     "destination": 2,
     "object": "Account",
-    "key_field": "External_Id__c",
+    "key_fields": ["External_Id__c"],
     "mode": "upsert",
     "mappings": [
         {"target": "External_Id__c", "source_column": "id"},

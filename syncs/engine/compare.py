@@ -23,7 +23,7 @@ from syncs.engine.plan import Guard, Plan, PlannedColumn
 from syncs.engine.rejects import write_errors
 from syncs.engine.sql import parquet
 from syncs.engine.stage import Staged
-from syncs.engine.transform import MASK_BITS, Transform, bit_of, normalised_key
+from syncs.engine.transform import MASK_BITS, Transform, bit_of, joined_key, normalised_key
 from syncs.engine.workspace import Workspace
 from syncs.spec import SyncSpec
 
@@ -38,38 +38,63 @@ def keys_to_read(
 ) -> int:
     """Write the keys whose record ids must be read from Salesforce before `plan`; return how many there are.
 
-    snapshot: the file of the last one, or None. to: Parquet with one column, `key`, as it is sent to Salesforce.
+    snapshot: the file of the last one, or None. to: Parquet with `k_<i>`, the key's i-th field as Salesforce is asked
+    for it.
     """
     transform = Transform.of(spec, describe, staged.columns)
+    parts = ", ".join(f"k_{place}" for place in range(max(1, len(transform.keys))))
     with workspace.connect() as connection:
         queries = _reads(connection, spec, transform, staged, snapshot)
-        union = " UNION ALL ".join(queries) or "SELECT NULL::VARCHAR AS key WHERE false"
-        return write_query(connection, f"SELECT key FROM ({union}) WHERE key IS NOT NULL", to)
+        union = " UNION ALL ".join(queries) or "SELECT NULL::VARCHAR AS k_0 WHERE false"
+        return write_query(connection, f"SELECT {parts} FROM ({union}) WHERE k_0 IS NOT NULL", to)
 
 
 def _reads(
     connection: duckdb.DuckDBPyConnection, spec: SyncSpec, transform: Transform, staged: Staged, snapshot: Path | None
 ) -> list[str]:
-    """Queries for the keys to read, each with one column, `key`."""
-    if transform.key is None:
+    """Queries for the keys to read, each with the columns k_<i>."""
+    if not transform.keys:
         return []
     condition = _condition_to_read(spec, transform)
-    keys = f"(SELECT nkey, any_value(key) AS key FROM ({transform.keys(parquet(staged.path))}) GROUP BY nkey)"
+    places = range(len(transform.keys))
+    parts = ", ".join(f"k_{place}" for place in places)
+    each = ", ".join(f"any_value(k_{place}) AS k_{place}" for place in places)
+    # The keys of the snapshot; of several fields, it knows each as Salesforce compares it.
+    split = ", ".join(f"split_part(nkey, chr(31), {place + 1}) AS k_{place}" for place in places)
+    known_parts = "key AS k_0" if len(places) == 1 else split
+    keys = (
+        f"(SELECT nkey, {each} FROM ({transform.key_query(parquet(staged.path))}) WHERE nkey IS NOT NULL GROUP BY nkey)"
+    )
     queries = []
     if condition is not None and snapshot is None:
-        queries.append(f"SELECT key FROM {keys} WHERE {condition('NULL', 'NULL')}")
+        queries.append(f"SELECT {parts} FROM {keys} WHERE {condition('NULL', 'NULL')}")
     if condition is not None and snapshot is not None:
         known = f"(SELECT nkey AS s_nkey, id AS s_id, state AS s_state FROM {parquet(snapshot)})"
         queries.append(
-            f"SELECT key FROM {keys} LEFT JOIN {known} ON s_nkey = nkey WHERE {condition('s_id', 's_state')}"
+            f"SELECT {parts} FROM {keys} LEFT JOIN {known} ON s_nkey = nkey WHERE {condition('s_id', 's_state')}"
         )
     if spec.mode == "mirror" and snapshot is not None:
         # A key that is new beside one that is gone may be the same record's, renamed in Salesforce as in the source.
-        every_key = transform.keys(parquet(staged.path))
+        every_key = transform.key_query(parquet(staged.path))
         renamed = any_dropped(connection, every_key, snapshot) and any_new_key(connection, every_key, snapshot)
         wanted = f"(SELECT nkey, key FROM {parquet(snapshot)} WHERE {'true' if renamed else 'id IS NULL'})"
-        queries.append(f"SELECT key FROM {wanted} ANTI JOIN (SELECT nkey AS k FROM {keys}) ON k = nkey")
+        queries.append(f"SELECT {known_parts} FROM {wanted} ANTI JOIN (SELECT nkey AS k FROM {keys}) ON k = nkey")
     return queries
+
+
+def key_is_unique(transform: Transform) -> bool:
+    """Salesforce itself keeps two records from having the same key."""
+    return len(transform.keys) == 1 and (transform.keys[0].field.unique or transform.keys[0].field.name == "Id")
+
+
+def found_key(transform: Transform) -> str:
+    """SQL over the records read from Salesforce: their key, as Salesforce compares it."""
+    return joined_key(
+        [
+            normalised_key(line.family, line.field.case_sensitive, f"k_{place}", transform.time_zone)
+            for place, line in enumerate(transform.keys)
+        ]
+    )
 
 
 def _condition_to_read(spec: SyncSpec, transform: Transform) -> Callable[[str, str], str] | None:
@@ -80,7 +105,7 @@ def _condition_to_read(spec: SyncSpec, transform: Transform) -> Callable[[str, s
         return None
     if spec.mode == "insert":
         return lambda record_id, state: f"{state} IS DISTINCT FROM 'present'"
-    if transform.key is not None and not transform.key.field.unique:
+    if not key_is_unique(transform):
         # Where Salesforce does not watch over the key, a row whose fate is unknown could become a second record.
         return lambda record_id, state: f"{state} = 'maybe'"
     return None
@@ -102,7 +127,8 @@ def plan(
     """Decide what becomes of every row, and write the files that are sent.
 
     spec: one that `problems` found nothing wrong with. snapshot: the file of the last one, or None.
-    existing: Parquet (key as Salesforce returns it, id), what was read for the keys of `keys_to_read`, or None.
+    existing: Parquet (`id` and `k_<i>`, the key's i-th field as Salesforce returns it), what was read for the keys of
+    `keys_to_read`, or None.
     folder, prefix: files are called <folder>/<prefix>-<name>; the prefix is new in each attempt.
     short: the source is known to be incomplete, so nothing is deleted.
     progress: called with the number of rows planned so far.
@@ -149,11 +175,10 @@ class _Planner:
 
     def prepare(self, connection: duckdb.DuckDBPyConnection, existing: Path | None) -> None:
         """Make the tables of duplicate keys and of records read from Salesforce, and count the known records."""
-        key = self._transform.key
-        if key is None:
+        if not self._transform.keys:
             return
         # Hashes find the few keys worth a second look, at a fraction of the memory of the keys themselves.
-        keys = self._transform.keys(self._source)
+        keys = self._transform.key_query(self._source)
         suspects = f"(SELECT hash(nkey) AS h FROM ({keys}) WHERE nkey IS NOT NULL GROUP BY h HAVING count(*) > 1)"
         connection.execute(
             f"CREATE TEMP TABLE {DUPLICATES} AS "
@@ -162,7 +187,7 @@ class _Planner:
         )
         self._read = existing is not None
         if existing is not None:
-            nkey = normalised_key(key.family, key.field.case_sensitive, "key", self._spec.time_zone)
+            nkey = found_key(self._transform)
             connection.execute(
                 f"CREATE TEMP TABLE {EXISTING} AS SELECT nkey, count(DISTINCT id) AS n, min(id) AS id, "
                 f"list_slice(list_sort(list(DISTINCT id)), 1, {_NAMED_ROWS}) AS ids "
@@ -254,16 +279,16 @@ class _Planner:
 
     def manifest(self) -> Plan:
         """The plan, once everything is written."""
-        key = self._transform.key
         columns = tuple(
-            PlannedColumn(line.field.name, line.family, line.field.case_sensitive) for line in self._transform.lines
+            PlannedColumn(line.field.name, line.sent_as, line.family, line.field.case_sensitive)
+            for line in self._transform.lines
         )
         counts = self._counts()
         return Plan(
             rows_file=self.rows_file,
             errors_file=self.errors_file,
             object=self._describe.name,
-            key_field=key.field.name if key else "",
+            key_fields=tuple(line.field.name for line in self._transform.keys),
             time_zone=self._spec.time_zone,
             columns=columns,
             fields=self._fields,
@@ -281,7 +306,7 @@ class _Planner:
     def _schema(self) -> pa.Schema:
         names = ["action", "nkey", "key", "record_id"]
         hashes = [("row_hash", pa.uint64()), *((f"h_{i}", pa.uint32()) for i in range(len(self._fields)))]
-        if self._transform.key is None:
+        if not self._transform.keys:
             hashes += [("content_hi", pa.uint64()), ("content_lo", pa.uint64())]
         masks = [(f"bad_{m}", pa.int64()) for m in range(self._transform.masks)]
         numbers = [("_row", pa.int64()), ("_seq", pa.int64())]
@@ -312,14 +337,14 @@ class _Planner:
             arrays.append(table.column("record_id"))
         for line in self._transform.lines:
             # In an update the key has found the record; to write it again could only change its case.
-            if operation != "update" or line is not self._transform.key:
-                names.append(line.field.name)
+            if operation != "update" or line not in self._transform.keys:
+                names.append(line.sent_as)
                 arrays.append(table.column(f"p_{line.index}"))
         return pa.Table.from_arrays(arrays, names=names)
 
     def _look_at(self, table: pa.Table) -> None:
         """Count the rows whose key could not be read, and the cells that were rounded."""
-        self._unread += table.column("nkey").null_count if self._transform.key is not None else 0
+        self._unread += table.column("nkey").null_count if self._transform.keys else 0
         for number in range(self._transform.masks):
             mask = table.column(f"rounded_{number}")
             if not pc.max(mask).as_py():
@@ -335,7 +360,7 @@ class _Planner:
     def _dropped_query(self, connection: duckdb.DuckDBPyConnection) -> str:
         """A query for known records whose key is in no row of the source, not even in a rejected one."""
         assert self.decision.known is not None
-        keys, snapshot = self._transform.keys(self._source), self.decision.known.path
+        keys, snapshot = self._transform.key_query(self._source), self.decision.known.path
         if self._spec.mode != "mirror" or self._withheld_reason:
             return dropped_query(keys, snapshot, "withheld" if self._spec.mode == "mirror" else "ignored")
         # The same question as in `keys_to_read`: with a new key in the source, all dropped keys were read.

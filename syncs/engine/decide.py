@@ -73,7 +73,7 @@ class Decision:
     @property
     def hashed(self) -> tuple[int, ...]:
         """Indexes of the lines that have a hash: all but the key's, which tells rows apart instead."""
-        return tuple(line.index for line in self.transform.lines if line is not self.transform.key)
+        return tuple(line.index for line in self.transform.lines if line not in self.transform.keys)
 
     @property
     def looks_first(self) -> bool:
@@ -101,7 +101,7 @@ class Decision:
         ids = f"SELECT nkey AS i_nkey, id, left(id, 15) AS id15 FROM ({known}{read})"
         suspects = f"SELECT hash(id15) AS h FROM ({ids}) GROUP BY h HAVING count(*) > 1"
         some = f"SELECT * FROM ({ids}) SEMI JOIN ({suspects}) ON h = hash(id15)"
-        rows = f"SELECT _row, nkey, id, id15 FROM ({self.transform.keys(staged)}) JOIN ({some}) ON i_nkey = nkey"
+        rows = f"SELECT _row, nkey, id, id15 FROM ({self.transform.key_query(staged)}) JOIN ({some}) ON i_nkey = nkey"
         records = (
             f"SELECT id15 AS r_id15, count(*) AS n, min(_row, {most}) AS first_rows FROM ({rows}) "
             "GROUP BY id15 HAVING count(DISTINCT nkey) > 1"
@@ -152,7 +152,7 @@ class Decision:
         masks = range(self.transform.masks)
         columns = ["_row", "action", "nkey", "key", "record_id", "row_hash"]
         columns += [f"h_{place}" for place in range(len(self.hashed))]
-        if self.transform.key is None:
+        if not self.transform.keys:
             columns += ["content_hi", "content_lo"]
         columns += [f"(bad_{m} | CASE WHEN is_new THEN missing_{m} ELSE 0 END) AS bad_{m}" for m in masks]
         columns += [f"rounded_{m}" for m in masks]
@@ -172,7 +172,7 @@ class Decision:
         """Adds `wish`, the action but for the rules of new records, and `is_new`: the row may become a new record."""
         bad = " | ".join(f"bad_{m}" for m in range(self.transform.masks))
         rejected = [f"({bad}) <> 0"]
-        if self.transform.key is not None:
+        if self.transform.keys:
             rejected.append("nkey IS NULL")
         if self.duplicates:
             rejected.append("is_duplicate")
@@ -249,7 +249,7 @@ class Decision:
         whole = f"hash({', '.join(f'x_{index}' for index in by_name)})" if by_name else "0::UBIGINT"
         filled = " AND ".join(f"e_{index} IS NOT NULL" for index in self.hashed) or "true"
         columns += [f"{whole} AS whole", f"(({whole} >> 1) << 1) | ({filled})::UBIGINT AS row_hash"]
-        if self.transform.key is None:
+        if not self.transform.keys:
             sent = [(line.family, f"e_{line.index}") for line in self.transform.lines]
             inner = f"SELECT *, {content(sent, self.transform.time_zone)} AS content FROM ({inner})"
             columns.append(content_hashes("content"))

@@ -6,20 +6,23 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from syncs.engine.files import write_query
-from syncs.engine.sql import literals
+from syncs.engine.sql import literal, literals
 from syncs.engine.workspace import Workspace
 
 
-def from_query_pages(workspace: Workspace, pages: Sequence[Path], to: Path) -> int:
-    """Write the Parquet file (key, id) from the pages of a query `SELECT <key>, Id`; return how many records it has.
+def from_query_pages(workspace: Workspace, pages: Sequence[Path], columns: Sequence[str], to: Path) -> int:
+    """Write a Parquet file from the pages of a bulk query; return how many records it has.
+
+    columns: what to call the selected fields, in the order of the SELECT.
 
     pages: CSV files with a header line each, gzipped when they end in ".gz". Columns come in the order of the SELECT
     (Bulk API 2.0 guide, "Get Results for a Query Job").
     """
     files = f"[{literals(str(page) for page in pages)}]"
+    types = ", ".join(f"{literal(name)}: 'VARCHAR'" for name in columns)
     query = (
-        f"SELECT key, id FROM read_csv({files}, header=true, auto_detect=false, delim=',', quote='\"', escape='\"', "
-        "columns={'key': 'VARCHAR', 'id': 'VARCHAR'}, nullstr='', compression='auto_detect') WHERE key IS NOT NULL"
+        f"SELECT * FROM read_csv({files}, header=true, auto_detect=false, delim=',', quote='\"', escape='\"', "
+        f"columns={{{types}}}, nullstr='', compression='auto_detect')"
     )
     with workspace.connect() as connection:
         return write_query(connection, query, to)

@@ -59,6 +59,11 @@ class Line:
     column: int | None
 
     @property
+    def sent_as(self) -> str:
+        """What the line's column is called in a payload."""
+        return self.field.name
+
+    @property
     def digits_before_point(self) -> int:
         """How many digits a number of this field may have before its decimal point."""
         if self.field.type in ("int", "long"):

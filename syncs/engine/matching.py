@@ -13,7 +13,7 @@ from syncs.engine.echo import content, content_hashes
 from syncs.engine.plan import Plan, PlannedBatch
 from syncs.engine.results import rows_of
 from syncs.engine.sql import identifier, parquet
-from syncs.engine.transform import normalised_key
+from syncs.engine.transform import joined_key, normalised_key
 
 INSERTED, UPDATED, DELETED, GONE, FAILED = "inserted", "updated", "deleted", "already_gone", "failed"
 # No outcome, but what Salesforce says of rows of a job that ended before it came to them.
@@ -115,7 +115,7 @@ class _ByIdentity(Matcher):
     """Rows that can be told apart: by their key, or by the id of their record."""
 
     def columns(self) -> list[str]:
-        return ["Id"] if self._by_id else [self._key_field]
+        return ["Id"] if self._by_id else [key.sent_as for key in self.plan.keys]
 
     def prepare(self, connection: duckdb.DuckDBPyConnection, resent: Path | None) -> int:
         if resent is None:
@@ -143,11 +143,6 @@ class _ByIdentity(Matcher):
         return self.batch.operation in ("update", "delete")
 
     @property
-    def _key_field(self) -> str:
-        assert self.plan.key is not None
-        return self.plan.key.field
-
-    @property
     def _ours(self) -> str:
         """SQL over the plan's lines: what tells rows apart."""
         return "left(record_id, 15)" if self._by_id else "nkey"
@@ -157,10 +152,11 @@ class _ByIdentity(Matcher):
         """SQL over payloads and results: the same."""
         if self._by_id:
             return 'left("Id", 15) AS r_identity'
-        key = self.plan.key
-        assert key is not None
-        name = identifier(key.field)
-        return f"{normalised_key(key.family, key.case_sensitive, name, self.plan.time_zone)} AS r_identity"
+        parts = [
+            normalised_key(key.family, key.case_sensitive, identifier(key.sent_as), self.plan.time_zone)
+            for key in self.plan.keys
+        ]
+        return f"{joined_key(parts)} AS r_identity"
 
 
 class _ByContent(Matcher):
@@ -171,7 +167,7 @@ class _ByContent(Matcher):
     """
 
     def columns(self) -> list[str]:
-        return [column.field for column in self.plan.columns]
+        return [column.sent_as for column in self.plan.columns]
 
     def prepare(self, connection: duckdb.DuckDBPyConnection, resent: Path | None) -> int:
         results = self._results("content_hi, content_lo", self._identified)
@@ -240,7 +236,7 @@ class _ByContent(Matcher):
 
     def _identified(self, relation: str) -> str:
         """A query for the columns of a payload or of results, and the hashes of each row's content."""
-        columns = [(column.family, identifier(column.field)) for column in self.plan.columns]
+        columns = [(column.family, identifier(column.sent_as)) for column in self.plan.columns]
         row = content(columns, self.plan.time_zone)
         return f"SELECT *, {content_hashes('_content')} FROM (SELECT *, {row} AS _content FROM {relation})"
 
@@ -252,6 +248,6 @@ def _same(prefix: str) -> str:
 
 def matcher_of(plan: Plan, batch: PlannedBatch) -> Matcher:
     """How rows of this batch are found."""
-    if plan.key is None and batch.operation == "insert":
+    if not plan.key_fields and batch.operation == "insert":
         return _ByContent(plan, batch)
     return _ByIdentity(plan, batch)

@@ -9,7 +9,20 @@ from typing import Any, Literal
 from syncs.engine.families import Family
 
 Operation = Literal["insert", "update", "upsert", "delete"]
-Action = Literal["insert", "update", "upsert", "delete", "unchanged", "ignored", "rejected", "withheld"]
+Lane = Literal["bulk", "collections", "events"]
+Action = Literal[
+    "insert",
+    "update",
+    "upsert",
+    "delete",
+    "expire",
+    "unchanged",
+    "ignored",
+    "parked",
+    "filtered",
+    "rejected",
+    "withheld",
+]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -17,6 +30,7 @@ class PlannedBatch:
     """One file of rows to send as one Salesforce job. It is the plan, byte for byte.
 
     number: from 1, over all operations. rows, bytes: what the file holds, its header line included in the bytes.
+    lane: how it is sent. wave: it is sent when every batch of a lower wave has ended: parents before their children.
     """
 
     number: int
@@ -24,13 +38,16 @@ class PlannedBatch:
     file: Path
     rows: int
     bytes: int
+    lane: Lane = "bulk"
+    wave: int = 0
 
 
 @dataclasses.dataclass(frozen=True)
 class PlannedColumn:
-    """A mapped field: its API name and what is needed to compare its values."""
+    """A mapped field: its API name, what its column is called in a payload, and how its values are compared."""
 
     field: str
+    sent_as: str
     family: Family
     case_sensitive: bool
 
@@ -68,7 +85,7 @@ class Plan:
     rows_file: Path
     errors_file: Path
     object: str
-    key_field: str
+    key_fields: tuple[str, ...]
     time_zone: str
     columns: tuple[PlannedColumn, ...]
     fields: tuple[str, ...]
@@ -83,9 +100,10 @@ class Plan:
     fingerprint: str
 
     @property
-    def key(self) -> PlannedColumn | None:
-        """The column of the sync key, or None for a sync without one."""
-        return next((column for column in self.columns if self.key_field and column.field == self.key_field), None)
+    def keys(self) -> tuple[PlannedColumn, ...]:
+        """The columns of the sync key, in its order; empty for a sync without one."""
+        by_name = {column.field: column for column in self.columns}
+        return tuple(by_name[name] for name in self.key_fields)
 
     def batch(self, number: int) -> PlannedBatch:
         """The batch of this number. Raises KeyError when there is none."""
@@ -111,7 +129,7 @@ class Plan:
         for batch in data["batches"]:
             batch["file"] = str(batch["file"])
         data["batches"], data["columns"] = list(data["batches"]), list(data["columns"])
-        data["fields"] = list(self.fields)
+        data["fields"], data["key_fields"] = list(self.fields), list(self.key_fields)
         return data
 
     @classmethod
@@ -122,6 +140,7 @@ class Plan:
             "errors_file": Path(data["errors_file"]),
             "columns": tuple(PlannedColumn(**column) for column in data["columns"]),
             "fields": tuple(data["fields"]),
+            "key_fields": tuple(data["key_fields"]),
             "batches": tuple(PlannedBatch(**{**batch, "file": Path(batch["file"])}) for batch in data["batches"]),
             "guard": Guard(**data["guard"]),
         }

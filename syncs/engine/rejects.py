@@ -81,8 +81,8 @@ def _rejected(decision: Decision, staged: Staged, rows_file: Path, first: int, l
     texts = transform.texts(f"(SELECT * FROM {source})")
     joined = f"({texts}) JOIN {rejected} ON _row = r_row"
     errors = [_cell_error(line, transform.time_zone) for line in transform.lines]
-    if transform.key is not None:
-        errors = [*_key_errors(decision, transform.key), *errors]
+    if transform.keys:
+        errors = [*_key_errors(decision, transform.keys[0]), *errors]
     if decision.duplicates:
         joined += f" LEFT JOIN (SELECT nkey AS d_nkey, n AS d_n, first_rows FROM {DUPLICATES}) ON d_nkey = nkey"
     if decision.existing:

@@ -53,16 +53,16 @@ class SnapshotHeader:
 
         salesforce_org_id: of the org the connection leads to. describe: of the sync's object.
         """
-        key = describe.field(spec.key_field) if spec.key_field else None
+        keys = [field for name in spec.key_fields if (field := describe.field(name)) is not None]
         targets = (describe.field(mapping.target) for mapping in spec.mappings)
         return cls(
             salesforce_org_id=salesforce_org_id,
             object=describe.name,
-            key_fields=(key.name,) if key else (),
-            fields=tuple(field.name for field in targets if field is not None and field != key),
+            key_fields=tuple(key.name for key in keys),
+            fields=tuple(field.name for field in targets if field is not None and field not in keys),
             encoder_version=ENCODER_VERSION,
             hash_version=hash_version(),
-            key_rule=key_rule(family_of(key.type) or "text", key.case_sensitive) if key else "",
+            key_rule="; ".join(key_rule(family_of(key.type) or "text", key.case_sensitive) for key in keys),
         )
 
     def to_json(self) -> dict[str, Any]:

@@ -11,7 +11,7 @@ The query is a nest of projections, each of which sees the columns of the one in
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 
 from connections.salesforce.describe import ObjectDescribe
 from syncs.engine import values
@@ -28,21 +28,20 @@ class Transform:
     """A mapping as SQL.
 
     lines: the lines of the mapping, in its order.
-    key: the line that feeds the sync key, or None.
+    keys: the lines that feed the sync key, in the order of the key's fields; empty without one.
     time_zone: in which a date-time without an offset is read.
     """
 
     lines: tuple[Line, ...]
-    key: Line | None
+    keys: tuple[Line, ...]
     time_zone: str
 
     @classmethod
     def of(cls, spec: SyncSpec, describe: ObjectDescribe, columns: tuple[str, ...]) -> Transform:
         """The transform of a sync for a source with these columns. The spec must have no problems."""
         lines = lines_of(spec, describe, columns)
-        wanted = spec.key_field.lower()
-        key = next((line for line in lines if wanted and line.field.name.lower() == wanted), None)
-        return cls(lines, key, spec.time_zone)
+        by_name = {line.field.name.lower(): line for line in lines}
+        return cls(lines, tuple(by_name[name.lower()] for name in spec.key_fields), spec.time_zone)
 
     @property
     def masks(self) -> int:
@@ -78,19 +77,26 @@ class Transform:
             f"FROM (SELECT *, {checked} FROM ({self.texts(staged)}))"
         )
 
-    def keys(self, staged: str) -> str:
-        """A query for `_row`, `key` and `nkey` only: it reads no other column of the source."""
-        if self.key is None:
+    def key_query(self, staged: str) -> str:
+        """A query for `_row`, `key`, `nkey` and, for the i-th key field, `k_<i>`, what is sent for it.
+
+        It reads no other column of the source.
+        """
+        if not self.keys:
             raise ValueError("this sync has no key")
-        checked = f"{values.encoded(self.key, canonical_name(self.key))} AS v_{self.key.index}"
-        inner = f"SELECT *, {checked} FROM ({self.texts(staged, (self.key,))})"
-        return f"SELECT _row, {self._key_columns()} FROM ({inner})"
+        checked = ", ".join(f"{values.encoded(line, canonical_name(line))} AS v_{line.index}" for line in self.keys)
+        inner = f"SELECT *, {checked} FROM ({self.texts(staged, self.keys)})"
+        parts = ", ".join(f"v_{line.index} AS k_{place}" for place, line in enumerate(self.keys))
+        return f"SELECT _row, {self._key_columns()}, {parts} FROM ({inner})"
 
     def _key_columns(self) -> str:
-        if self.key is None:
+        if not self.keys:
             return "NULL::VARCHAR AS key, NULL::VARCHAR AS nkey"
-        sent = f"v_{self.key.index}"
-        return f"{sent} AS key, {compared(self.key.family, self.key.field.case_sensitive, sent)} AS nkey"
+        sent = [f"v_{line.index}" for line in self.keys]
+        comparable = [
+            compared(line.family, line.field.case_sensitive, v) for line, v in zip(self.keys, sent, strict=True)
+        ]
+        return f"{shown_key(sent)} AS key, {joined_key(comparable)} AS nkey"
 
     def _mask_columns(self) -> list[str]:
         columns = []
@@ -106,7 +112,7 @@ class Transform:
 
     def _is_required(self, line: Line) -> bool:
         # Where a blank clears the field, or is the key, another rule speaks of it.
-        return line.field.required_on_insert and not line.clears and line is not self.key
+        return line.field.required_on_insert and not line.clears and line not in self.keys
 
 
 def has_canonical(family: Family) -> bool:
@@ -122,6 +128,16 @@ def canonical_name(line: Line) -> str:
 def bit_of(line: Line) -> int:
     """The line's bit in its mask."""
     return 1 << (line.index % MASK_BITS)
+
+
+def joined_key(parts: Sequence[str]) -> str:
+    """SQL: one text for a key of several fields, each as Salesforce compares it; NULL when one of them is."""
+    return " || chr(31) || ".join(parts)
+
+
+def shown_key(parts: Sequence[str]) -> str:
+    """SQL: a key of several fields as a person reads it; NULL when one of them is."""
+    return " || ' / ' || ".join(parts)
 
 
 def compared(family: Family, case_sensitive: bool, value: str) -> str:

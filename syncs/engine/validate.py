@@ -127,7 +127,7 @@ def _field_problems(spec: SyncSpec, field: Field) -> Iterator[Problem]:
             "Map its parts, if it has any, or remove the line.",
         )
         return
-    is_key = field.name.lower() == spec.key_field.lower()
+    is_key = field.name.lower() in {name.lower() for name in spec.key_fields}
     if spec.mode in _INSERTS and not field.createable:
         kind = _read_only_kind(field)
         yield Problem(
@@ -168,7 +168,7 @@ def _required_problems(spec: SyncSpec, describe: ObjectDescribe) -> Iterator[Pro
 
 
 def _key_problems(spec: SyncSpec, describe: ObjectDescribe) -> Iterator[Problem]:
-    if not spec.key_field:
+    if not spec.key_fields:
         if spec.mode != "insert" or spec.compare != "nothing":
             yield Problem(
                 "Sync key",
@@ -177,25 +177,25 @@ def _key_problems(spec: SyncSpec, describe: ObjectDescribe) -> Iterator[Problem]
                 f"Choose one of the external ids of {describe.name}: {_external_ids(describe)}.",
             )
         return
-    field = describe.field(spec.key_field)
-    if field is None or not field.external_id:
-        reason = f"the object {describe.name} has no such field." if field is None else "it is no external id."
-        yield Problem(
-            "Sync key",
-            spec.key_field,
-            reason,
-            f"Choose one of the external ids of {describe.name} ({_external_ids(describe)}), or mark the field as one.",
-        )
-    mapping = next((line for line in spec.mappings if line.target.lower() == spec.key_field.lower()), None)
-    if mapping is None:
-        yield Problem("Sync key", spec.key_field, "it is not mapped.", "Map a source column to it.")
-    elif mapping.source_column is None:
-        yield Problem(
-            "Sync key",
-            spec.key_field,
-            "it is mapped to a constant, so all rows would be the same record.",
-            "Map a source column to it.",
-        )
+    mapped = {line.target.lower(): line for line in spec.mappings}
+    for name in spec.key_fields:
+        field, mapping = describe.field(name), mapped.get(name.lower())
+        if field is None:
+            yield Problem(
+                "Sync key",
+                name,
+                f"the object {describe.name} has no such field.",
+                f"Choose one of the external ids of {describe.name} ({_external_ids(describe)}), or another field.",
+            )
+        if mapping is None:
+            yield Problem("Sync key", name, "it is not mapped.", "Map a source column to it.")
+        elif mapping.constant is not None and len(spec.key_fields) == 1:
+            yield Problem(
+                "Sync key",
+                name,
+                "it is mapped to a constant, so all rows would be the same record.",
+                "Map a source column to it.",
+            )
 
 
 def _combination_problems(spec: SyncSpec) -> Iterator[Problem]:

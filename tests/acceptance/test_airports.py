@@ -43,7 +43,7 @@ def make(sandbox, shared_data):
             destination=make_destination(organization, sandbox),
             name="Airports",
             object="Airport__c",
-            key_field="Airport_ID__c",
+            key_fields=("Airport_ID__c",),
             source_path=AIRPORTS_FILE,
             mappings=airports_mapping(too_precise),
         )

@@ -184,13 +184,13 @@ def required_field_not_mapped(sync):
 
 def key_is_no_external_id(sync):
     change_target(sync, "External_Id__c", "AccountNumber")
-    sync.key_field = "AccountNumber"
+    sync.key_fields = ["AccountNumber"]
     sync.save()
     return ["Sync key 'AccountNumber'", "no external id", "External_Id__c"]
 
 
 def unknown_key(sync):
-    sync.key_field = "Key__c"
+    sync.key_fields = ["Key__c"]
     sync.save()
     return ["Sync key 'Key__c'", "no such field", "External_Id__c"]
 

@@ -46,7 +46,7 @@ def put(shared_data):
 def make(sandbox):
     def sync(**changes):
         organization = make_organization()
-        values = {"key_field": "Symbol__c", "mode": "mirror", "source_path": FILE, "mappings": COMPANIES, **changes}
+        values = {"key_fields": ["Symbol__c"], "mode": "mirror", "source_path": FILE, "mappings": COMPANIES, **changes}
         return make_sync(organization, destination=make_destination(organization, sandbox), **values)
 
     return sync
@@ -154,7 +154,7 @@ def test_the_command_ends_with_3_and_says_how_to_go_on(make, put, sandbox, capsy
 
 
 def test_rows_that_share_a_key_are_rejected_by_number_and_the_rest_goes_on(make, put, sandbox, org, tmp_path):
-    sync = make(key_field="CIK__c")
+    sync = make(key_fields=("CIK__c",))
     rows = put(sync, COMPANIES_2024)
     pairs = {"1652044": (20, 21), "1754301": (205, 206), "1564708": (339, 340)}
     assert {key: tuple(n for n, row in enumerate(rows, 1) if row["CIK"] == key) for key in pairs} == pairs

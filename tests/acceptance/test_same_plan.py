@@ -51,7 +51,7 @@ def postgres_values(**changes):
 
 def make_companies(sandbox, **changes):
     organization = make_organization()
-    values = {"key_field": "Symbol__c", "mode": "mirror", "source_path": "companies.csv", "mappings": COMPANIES}
+    values = {"key_fields": ["Symbol__c"], "mode": "mirror", "source_path": "companies.csv", "mappings": COMPANIES}
     destination = make_destination(organization, sandbox)
     return make_sync(organization, destination=destination, **{**values, **changes})
 
@@ -63,7 +63,7 @@ def make_airports(sandbox, **changes):
         source=make_connection(organization, values={"null_token": r"\N"}),
         destination=make_destination(organization, sandbox),
         object="Airport__c",
-        key_field="Airport_ID__c",
+        key_fields=("Airport_ID__c",),
         source_path=AIRPORTS_FILE,
         mappings=airports_mapping("round"),
         **changes,

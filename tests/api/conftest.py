@@ -102,7 +102,7 @@ def sync_values(house: House, **changes: Any) -> dict[str, Any]:
         "source_path": "contacts.csv",
         "destination": house.salesforce.pk,
         "object": "Contact",
-        "key_field": "Key__c",
+        "key_fields": ["Key__c"],
         "mappings": [{"target": "Key__c", "source_column": "id"}, {"target": "LastName", "constant": "x"}],
         **changes,
     }

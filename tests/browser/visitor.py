@@ -69,7 +69,7 @@ class Visitor:
         expect(self.page.locator("select[name$=-target]").first).to_be_visible()
         chosen = self.page.locator("select[name$=-target]").evaluate_all("all => all.map(each => each.value)")
         assert {"External_Id__c", "FirstName", "LastName", "Email"} <= set(chosen), chosen
-        self.page.select_option("#id_key_field", "External_Id__c")
+        self.page.select_option("#id_key_fields", "External_Id__c")
         self.page.evaluate("document.querySelector('#mappings-group').scrollIntoView()")
         self._photograph(self.page, "mapping")
         self.page.press("#id_name", "Enter")

@@ -32,7 +32,7 @@ def due():
             name=f"Sync {number}",
             source_path=f"{number}.csv",
             object="Account",
-            key_field="External_Id__c",
+            key_fields=("External_Id__c",),
         )
         for number in range(SYNCS)
     )

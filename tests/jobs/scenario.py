@@ -63,14 +63,14 @@ def people(count: int, *, title: str = "Buyer", identical_every: int = 0) -> lis
 
 
 def make_people_sync(sandbox: SandboxProcess, *, organization: Organization | None = None, **changes: Any) -> Sync:
-    """A sync of people.csv into Contact; keyed by External_Id__c unless `key_field` is ""."""
+    """A sync of people.csv into Contact; keyed by External_Id__c unless `key_fields` is empty."""
     organization = organization or make_organization()
     values = {
         "name": "People",
         "object": "Contact",
         "source_path": "people.csv",
         "destination": make_destination(organization, sandbox),
-        "mappings": KEYLESS if changes.get("key_field") == "" else KEYED,
+        "mappings": KEYED if changes.get("key_fields", ["External_Id__c"]) else KEYLESS,
         **changes,
     }
     return make_sync(organization, **values)

@@ -57,7 +57,7 @@ def failures(job: Job) -> int:
 @pytest.mark.parametrize("kind", ["keyless", "keyed"])
 def test_a_disk_that_is_full_at_each_write_delays_a_job_and_changes_nothing(sandbox, org, settings, disk, kind):
     settings.SFSYNC_RETRY_SECONDS = 0.05
-    changes = {"key_field": "", "mode": "insert", "compare": "nothing"} if kind == "keyless" else {}
+    changes = {"key_fields": (), "mode": "insert", "compare": "nothing"} if kind == "keyless" else {}
     sync = make_people_sync(sandbox, batch_rows=5_000, **changes)
     write_csv(sync.organization, "people.csv", people(ROWS))
     ballast = disk / "ballast"

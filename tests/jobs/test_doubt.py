@@ -83,7 +83,7 @@ def raising(error):
 
 
 def test_an_aborted_job_whose_results_lack_a_row_doubles_nothing(sandbox, org, monkeypatch):
-    sync = make_people_sync(sandbox, mode="insert", compare="nothing", key_field="")
+    sync = make_people_sync(sandbox, mode="insert", compare="nothing", key_fields=())
     write_csv(sync.organization, "people.csv", people(100))
     job, batch = a_closed_batch(sync)
     wait_until_processed(sandbox)

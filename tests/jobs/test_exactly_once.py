@@ -41,7 +41,7 @@ class Scenario:
         self.sandbox, self.org, self.kind = sandbox, org, kind
         keyless = kind == "keyless"
         self.rows = people(ROWS, identical_every=25 if keyless else 0)
-        settings = {"keyless": {"key_field": "", "mode": "insert", "compare": "nothing"}, "insert": {"mode": "insert"}}
+        settings = {"keyless": {"key_fields": (), "mode": "insert", "compare": "nothing"}, "insert": {"mode": "insert"}}
         self.sync = make_people_sync(sandbox, batch_rows=BATCH_ROWS, **settings.get(kind, {}))
         if kind == "upsert":
             # Half of the rows are known already, and have changed since.

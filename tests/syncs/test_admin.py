@@ -32,7 +32,7 @@ def entered(source, destination, lines=(), **changes):
         "source_path": "accounts.csv",
         "destination": destination.pk,
         "object": "Account",
-        "key_field": "External_Id__c",
+        "key_fields": ["External_Id__c"],
         "mode": "upsert",
         "compare": "snapshot",
         "time_zone": "UTC",

@@ -15,7 +15,7 @@ from connections.salesforce.describe import Field, ObjectDescribe, parse_object
 from connections.salesforce.discover import describe_object, list_objects
 from connections.salesforce.errors import MisconfiguredError, PermanentError
 from connections.salesforce.ids import id18
-from connections.salesforce.query import ids_by_key, rows, soql_text
+from connections.salesforce.query import records_by_key, rows, soql_text
 from connections.salesforce.session import SalesforceSession
 from tests.connections.salesforce.scripted import ScriptedServer, answer
 from tests.connections.salesforce.sessions import sandbox_session, scripted_session
@@ -121,9 +121,9 @@ def test_records_are_found_by_key_with_the_key_as_salesforce_holds_it(sandbox: S
         keys = ["a-1", "O'Neil", "Zoë", 'q"uote', "back\\slash", "x,y", "with space"]
         ids = insert(session, "Account", *({"Name": "N", "External_Id__c": value} for value in keys))
         before = session.calls
-        found = dict(ids_by_key(session, "Account", key, [*keys, "not there", "A-1"]))
+        found = dict(records_by_key(session, "Account", [key], [*keys, "not there", "A-1"]))
         assert session.calls - before == 1
-    assert found == dict(zip(keys, ids, strict=True))
+    assert found == dict(zip(ids, keys, strict=True))
 
 
 def test_many_keys_are_cut_into_calls_that_fit(sandbox: SandboxProcess) -> None:
@@ -131,20 +131,20 @@ def test_many_keys_are_cut_into_calls_that_fit(sandbox: SandboxProcess) -> None:
     with sandbox_session(sandbox) as session:
         insert(session, "Account", *({"Name": "N", "External_Id__c": f"k{number}"} for number in (0, 199, 200, 449)))
         before = session.calls
-        assert len(list(ids_by_key(session, "Account", key, [f"k{number}" for number in range(450)]))) == 4
+        assert len(list(records_by_key(session, "Account", [key], [f"k{number}" for number in range(450)]))) == 4
         assert session.calls - before == 3
         before = session.calls
         long = ["é" * 40 + str(number) for number in range(200)]
-        assert list(ids_by_key(session, "Account", key, long)) == []
+        assert list(records_by_key(session, "Account", [key], long)) == []
         assert 4 < session.calls - before < 10
-        assert list(ids_by_key(session, "Account", key, [])) == []
+        assert list(records_by_key(session, "Account", [key], [])) == []
 
 
 def test_no_query_is_longer_than_salesforce_takes() -> None:
     page = answer("200 OK", '{"done":true,"records":[]}')
     key = Field("External_Id__c", "External Id", "string")
     with ScriptedServer(*[page] * 20) as server, scripted_session(server.url) as session:
-        assert list(ids_by_key(session, "Account", key, ["é" * 40 + str(number) for number in range(200)])) == []
+        assert list(records_by_key(session, "Account", [key], ["é" * 40 + str(number) for number in range(200)])) == []
         lengths = [len(head.split("\r\n")[0]) for head in server.seen[1:]]
     assert len(lengths) > 3
     assert max(lengths) < 12_100
@@ -154,13 +154,13 @@ def test_number_keys_are_not_quoted() -> None:
     page = '{"done":true,"totalSize":2,"records":[{"Id":"001A","N__c":7.0},{"Id":"001B","N__c":12.50}]}'
     key = Field("N__c", "N", "double")
     with ScriptedServer(answer("200 OK", page)) as server, scripted_session(server.url) as session:
-        found = list(ids_by_key(session, "Thing__c", key, ["7", "1.25E1"]))
-        assert found == [("7", "001A"), ("12.5", "001B")]
+        found = list(records_by_key(session, "Thing__c", [key], ["7", "1.25E1"]))
+        assert found == [("001A", "7"), ("001B", "12.5")]
         assert "IN+%287%2C12.5%29" in server.seen[-1]
         with pytest.raises(MisconfiguredError, match="'x' is not a number"):
-            list(ids_by_key(session, "Thing__c", key, ["x"]))
+            list(records_by_key(session, "Thing__c", [key], ["x"]))
         with pytest.raises(MisconfiguredError, match="not an API name"):
-            list(ids_by_key(session, "Thing__c WHERE Id != null", key, ["1"]))
+            list(records_by_key(session, "Thing__c WHERE Id != null", [key], ["1"]))
 
 
 def test_numbers_of_a_query_are_exact(sandbox: SandboxProcess) -> None:

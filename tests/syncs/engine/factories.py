@@ -58,7 +58,7 @@ def make_spec(*mappings: MappingSpec, **changes: Any) -> SyncSpec:
     values = {
         "selection": SelectionSpec(path="places.csv"),
         "object": "Place__c",
-        "key_field": "Ext__c",
+        "key_fields": ("Ext__c",),
         "mode": "upsert",
         "mappings": mappings,
     }
@@ -167,14 +167,14 @@ class Loads:
         count = compare.keys_to_read(
             self.workspace, self.spec, self.describe, staged, self.snapshot, folder / "keys.parquet"
         )
-        self.asked = pq.read_table(folder / "keys.parquet").column("key").to_pylist()
+        self.asked = pq.read_table(folder / "keys.parquet").column("k_0").to_pylist()
         assert count == len(self.asked)
         if not count:
             return None
         if found is None:
             found = [(key, self.org.records[key.lower()]) for key in self.asked if key.lower() in self.org.records]
-        table = pa.table({"key": [key for key, _ in found], "id": [each for _, each in found]})
-        pq.write_table(table.cast(pa.schema([("key", pa.string()), ("id", pa.string())])), folder / "existing.parquet")
+        table = pa.table({"id": [each for _, each in found], "k_0": [key for key, _ in found]})
+        pq.write_table(table.cast(pa.schema([("id", pa.string()), ("k_0", pa.string())])), folder / "existing.parquet")
         return folder / "existing.parquet"
 
     def plan(self, staged: Staged, found: Sequence[tuple[str, str]] | None = None, **options: Any) -> Plan:
@@ -206,7 +206,7 @@ class Loads:
         folder, prefix = self.attempt()
         final = finish.finish(self.workspace, self.spec, staged, plan, files, unresolved or {}, folder, prefix)
         assert finish.Final.from_json(final.to_json()) == final
-        if plan.key is not None:
+        if plan.key_fields:
             header = make_header(plan)
             manifest = snapshot.commit(
                 self.workspace,
@@ -236,11 +236,11 @@ def make_header(plan: Plan, **changes: Any) -> snapshot.SnapshotHeader:
     values: dict[str, Any] = {
         "salesforce_org_id": ORG,
         "object": plan.object,
-        "key_fields": (plan.key_field,),
+        "key_fields": plan.key_fields,
         "fields": plan.fields,
         "encoder_version": snapshot.ENCODER_VERSION,
         "hash_version": snapshot.hash_version(),
-        "key_rule": snapshot.key_rule(plan.key.family, plan.key.case_sensitive) if plan.key else "",
+        "key_rule": "; ".join(snapshot.key_rule(key.family, key.case_sensitive) for key in plan.keys),
     }
     return snapshot.SnapshotHeader(**{**values, **changes})
 

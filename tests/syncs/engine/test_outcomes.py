@@ -180,7 +180,7 @@ def test_updates_and_deletes_are_found_by_id(loads: Loads) -> None:
 
 def keyless(folder: Path, *fields: Any, **changes: Any) -> Loads:
     mappings = changes.pop("mappings", (MappingSpec("Name", "name"), MappingSpec("City__c", "city")))
-    spec = make_spec(*mappings, mode="insert", compare="nothing", key_field="", **changes)
+    spec = make_spec(*mappings, mode="insert", compare="nothing", key_fields=(), **changes)
     return Loads(folder, spec, make_describe(KEY, field("Name"), field("City__c"), *fields))
 
 

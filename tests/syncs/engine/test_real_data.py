@@ -51,7 +51,7 @@ def make(folder: Path, fields: dict[str, object], key: str, too_precise: str = "
         MappingSpec(each.name, column, too_precise=too_precise)  # type: ignore[attr-defined, arg-type]
         for column, each in fields.items()
     )
-    spec = make_spec(*mappings, key_field=key, mode="mirror")
+    spec = make_spec(*mappings, key_fields=(key,), mode="mirror")
     loads = Loads(folder, spec, make_describe(*fields.values()))  # type: ignore[arg-type]
     loads.org.key = key
     return loads

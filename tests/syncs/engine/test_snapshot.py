@@ -142,7 +142,7 @@ def check(loads: Loads, key: Field) -> list[str]:
 def test_a_header_is_made_of_what_salesforce_calls_the_mapped_fields(loads: Loads) -> None:
     plan, _ = loads.run(ROWS)
     lines = (MappingSpec("CITY__C", "city"), MappingSpec("ext__c", "id"), MappingSpec("name", "name"))
-    spec = make_spec(*lines, key_field="ext__C")
+    spec = make_spec(*lines, key_fields=("ext__C",))
     header = snapshot.SnapshotHeader.of(ORG, spec, loads.describe)
     assert header == make_header(plan, fields=("City__c", "Name"))
     assert snapshot.SnapshotHeader.from_json(header.to_json()) == header

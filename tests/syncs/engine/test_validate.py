@@ -24,7 +24,7 @@ def told(spec: Any = None, describe: Any = None, columns: tuple[str, ...] = COLU
 def test_a_sound_sync_has_no_problems() -> None:
     for mode in ("insert", "update", "upsert", "mirror"):
         assert told(make_spec(mode=mode)) == []
-    assert told(make_spec(*LINES[1:], mode="insert", compare="nothing", key_field="")) == []
+    assert told(make_spec(*LINES[1:], mode="insert", compare="nothing", key_fields=())) == []
 
 
 @pytest.mark.parametrize(
@@ -111,10 +111,9 @@ def test_a_required_field_takes_no_blank_constant() -> None:
 @pytest.mark.parametrize(
     ("changes", "lines", "words"),
     [
-        ({"key_field": ""}, LINES, ["Sync key", "needs one", "Ext__c"]),
-        ({"key_field": "", "mode": "insert"}, LINES, ["needs one"]),
-        ({"key_field": "Gone__c"}, LINES, ["Sync key 'Gone__c'", "no such field", "Ext__c"]),
-        ({"key_field": "Name"}, LINES, ["Sync key 'Name'", "no external id", "Ext__c"]),
+        ({"key_fields": ()}, LINES, ["Sync key", "needs one", "Ext__c"]),
+        ({"key_fields": (), "mode": "insert"}, LINES, ["needs one"]),
+        ({"key_fields": ("Gone__c",)}, LINES, ["Sync key 'Gone__c'", "no such field", "Ext__c"]),
         ({}, LINES[1:], ["Sync key 'Ext__c'", "not mapped"]),
         ({}, (MappingSpec("Ext__c", constant="1"), *LINES[1:]), ["Sync key 'Ext__c'", "mapped to a constant"]),
         ({"mode": "mirror", "compare": "nothing"}, LINES, ["Compare 'nothing'", "mirror"]),
@@ -130,12 +129,12 @@ def test_key_and_settings_must_go_together(
 
 
 def test_a_mapping_without_lines_is_refused() -> None:
-    spec = dataclasses.replace(make_spec(mode="insert", compare="nothing", key_field=""), mappings=())
+    spec = dataclasses.replace(make_spec(mode="insert", compare="nothing", key_fields=()), mappings=())
     assert "Mapping: it has no lines, so there is nothing to send. Map at least one field." in told(spec)
 
 
 def test_names_of_fields_may_be_spelled_in_any_case() -> None:
-    assert told(make_spec(MappingSpec("EXT__C", "id"), MappingSpec("name", "name"), key_field="ext__c")) == []
+    assert told(make_spec(MappingSpec("EXT__C", "id"), MappingSpec("name", "name"), key_fields=("ext__c",))) == []
 
 
 def test_the_error_says_all_that_is_wrong() -> None:
