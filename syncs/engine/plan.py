@@ -16,6 +16,7 @@ Action = Literal[
     "upsert",
     "delete",
     "expire",
+    "baseline",
     "unchanged",
     "ignored",
     "parked",
@@ -74,12 +75,14 @@ class Plan:
     `content_hi` and `content_lo` (only without a key), `row_hash`, `h_<i>` for the i-th of `fields`, `bad_<m>`. Of rows
     that Salesforce holds already it says no more than the key.
     errors_file: Parquet, the row errors of rejected and malformed rows.
-    counts: by name: read, malformed, rejected, unchanged, ignored, insert, update and upsert of source rows;
-    dropped, delete, dropped_ignored and withheld of known records that left the source.
+    counts: by name: read, malformed, filtered, rejected, parked, unchanged, ignored, insert, update, upsert and
+    source_delete of source rows; dropped, delete, expire, dropped_ignored and withheld of known records that left the
+    source.
     trimmed, rounded: how many cells lost blanks at their edges, or decimals, by field.
-    columns: the mapped fields, in the order of the mapping. fields: those with a hash: all but the key.
+    columns: the mapped fields, in the order of the mapping. fields: those with a hash, which are compared.
     unread_keys: rows whose key could not be read. withheld_reason: why no deletes were planned, or "".
     fingerprint: the same for two plans that do the same to the same rows, whatever source they came from.
+    baseline: rows are put on record as what Salesforce holds, and nothing is sent.
     """
 
     rows_file: Path
@@ -98,6 +101,7 @@ class Plan:
     guard: Guard
     withheld_reason: str
     fingerprint: str
+    baseline: bool = False
 
     @property
     def keys(self) -> tuple[PlannedColumn, ...]:
