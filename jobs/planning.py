@@ -21,7 +21,6 @@ from connections.models import Connection
 from connections.salesforce.describe import ObjectDescribe
 from connections.salesforce.discover import describe_object
 from connections.sessions import salesforce_session
-from connections.sources.base import Selection
 from jobs import existing, files
 from jobs.errors import Misconfigured
 from jobs.leases import Lease
@@ -30,6 +29,7 @@ from jobs.states import StatusChanged, note
 from syncs.engine import compare, snapshot, stage, validate
 from syncs.engine.plan import Plan
 from syncs.engine.stage import Staged
+from syncs.selections import selection_of
 from syncs.spec import SyncSpec
 
 log = logging.getLogger("sfsync.jobs")
@@ -116,8 +116,7 @@ class Planner:
 
     def _read_source(self) -> dict[str, Any]:
         source = kinds.open_source(self.job.source)
-        selection = self.spec.selection
-        with source.read(Selection(selection.table, selection.query, selection.path)) as reading:
+        with source.read(selection_of(self.spec)) as reading:
             problems = validate.problems(self.spec, self.describe, reading.columns, reading.hint)
             if problems:
                 raise Misconfigured(told(problems))
