@@ -13,9 +13,9 @@ import pytest
 from connections.salesforce import bulk
 from connections.salesforce.describe import Field, ObjectDescribe, parse_object
 from connections.salesforce.discover import describe_object, list_objects
-from connections.salesforce.errors import MisconfiguredError, PermanentError
+from connections.salesforce.errors import FilterRefused, MisconfiguredError, PermanentError
 from connections.salesforce.ids import id18
-from connections.salesforce.query import records_by_key, rows, soql_text
+from connections.salesforce.query import count, records_by_key, rows, soql_text
 from connections.salesforce.session import SalesforceSession
 from tests.connections.salesforce.scripted import ScriptedServer, answer
 from tests.connections.salesforce.sessions import sandbox_session, scripted_session
@@ -184,3 +184,39 @@ def test_ids_get_their_check_characters(short: str, long: str) -> None:
     for wrong in (short[:-1], long + "A", short[:-1] + "-"):
         with pytest.raises(ValueError, match="is not a Salesforce id"):
             id18(wrong)
+
+
+def test_records_that_meet_a_filter_are_counted(sandbox: SandboxProcess) -> None:
+    with sandbox_session(sandbox) as session:
+        insert(session, "Account", {"Name": "One"}, {"Name": "Two"}, {"Name": "Three"})
+        calls = session.calls
+        assert count(session, "Account", "Name LIKE 'T%'") == 2
+        assert count(session, "Account", "") == 3
+        assert session.calls == calls + 2
+
+
+@pytest.mark.parametrize(
+    ("where", "at"),
+    [
+        ("Nope__c = 1", "Nope__c"),
+        ("Name = 'One' AND Nope__c = 1", "Nope__c"),
+        ("Name = 'One'\nAND Nope__c = 1", "Nope__c"),
+        ("Name = 'One' LIMIT 1", "LIMIT"),
+        ("Name === 'One'", "="),
+    ],
+)
+def test_a_filter_that_salesforce_does_not_take_is_told_with_its_position(
+    sandbox: SandboxProcess, where: str, at: str
+) -> None:
+    with sandbox_session(sandbox) as session, pytest.raises(FilterRefused) as caught:
+        count(session, "Account", where)
+    assert caught.value.position is not None
+    assert where[caught.value.position - 1 :].startswith(at), (str(caught.value), caught.value.position)
+
+
+def test_a_filter_that_is_too_long_is_not_sent(sandbox: SandboxProcess) -> None:
+    with sandbox_session(sandbox) as session:
+        calls = session.calls
+        with pytest.raises(FilterRefused, match="longer than Salesforce takes"):
+            count(session, "Account", "Name = '" + "x" * 20_000 + "'")
+        assert session.calls == calls
