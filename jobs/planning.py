@@ -22,11 +22,12 @@ from connections.salesforce.describe import ObjectDescribe
 from connections.salesforce.discover import describe_object
 from connections.sessions import salesforce_session
 from jobs import existing, files
-from jobs.errors import Misconfigured
+from jobs.errors import JobRefused, Misconfigured
 from jobs.leases import Lease
 from jobs.models import Batch, Job, Status
+from jobs.results import results_of
 from jobs.states import StatusChanged, note
-from syncs.engine import compare, snapshot, stage, validate
+from syncs.engine import compare, replay, snapshot, stage, validate
 from syncs.engine.plan import Plan
 from syncs.engine.stage import Staged
 from syncs.selections import selection_of
@@ -115,6 +116,8 @@ class Planner:
         return ObjectDescribe.from_json(json.loads(text))
 
     def _read_source(self) -> dict[str, Any]:
+        if self.job.replay_of is not None:
+            return self._replay(self.job.replay_of)
         source = kinds.open_source(self.job.source)
         with source.read(selection_of(self.spec)) as reading:
             problems = validate.problems(self.spec, self.describe, reading.columns, reading.hint)
@@ -123,6 +126,20 @@ class Planner:
             with files.attempt(self.job, "staged") as folder:
                 staged = stage.stage(self.workspace, reading, folder / "rows.parquet", progress=self._telling("staged"))
         log.info("%s: read %d rows from %s.", self.job, staged.rows, reading.name)
+        return staged.to_json()
+
+    def _replay(self, other: Job) -> dict[str, Any]:
+        """Take the refused rows of another job for the source."""
+        try:
+            before, errors_file = results_of(other)
+        except JobRefused as gone:
+            raise Misconfigured(str(gone)) from None
+        problems = validate.problems(self.spec, self.describe, before.columns, before.hint)
+        if problems:
+            raise Misconfigured(told(problems))
+        with files.attempt(self.job, "staged") as folder:
+            staged = replay.replay(self.workspace, before, errors_file, folder / "rows.parquet")
+        log.info("%s: took %d refused rows of job %d.", self.job, staged.rows, other.pk)
         return staged.to_json()
 
     @cached_property
