@@ -194,13 +194,22 @@ class Planner:
         keys = [self.describe.field(name) for name in self.spec.key_fields]
         return len(keys) == 1 and keys[0] is not None and not keys[0].unique
 
+    def _spec_of_plan(self) -> SyncSpec:
+        """What is planned by. A replay reads some rows of the source only, so that no record has left it."""
+        spec = self.spec
+        if self.job.replay_of_id is None or spec.behaviour.dropped == "ignore":
+            return spec
+        if spec.custom is None:
+            return dataclasses.replace(spec, mode="upsert")  # of a mirror
+        return dataclasses.replace(spec, custom=dataclasses.replace(spec.custom, dropped="ignore"))
+
     def _make_plan(self) -> None:
         self._still_planning(phase="plan", rows=self.staged.rows)
         found = self.job.manifests["existing"]["path"]
         with files.attempt(self.job, "plan") as folder:
             plan = compare.plan(
                 self.workspace,
-                self.spec,
+                self._spec_of_plan(),
                 self.describe,
                 self.staged,
                 self._snapshot_path(),
