@@ -61,6 +61,18 @@ class Job(TenantModel, Leased):
     spec = models.JSONField()
     spec_hash = models.CharField(max_length=64)
     full_resync = models.BooleanField(default=False, help_text="Compare with nothing known: send every row again.")
+    baseline = models.BooleanField(
+        default=False, help_text="Record what the source holds as known in Salesforce, and send nothing."
+    )
+    replay_of = models.ForeignKey(
+        "self",
+        on_delete=models.SET_NULL,
+        null=True,
+        blank=True,
+        related_name="replays",
+        help_text="The job whose refused rows are all that this one reads.",
+    )
+    parameters = models.JSONField(default=dict, blank=True, help_text="Values by name, fixed when it was started.")
     salesforce_org_id = models.CharField(max_length=18, blank=True, default="")
     # "<Salesforce org id>:<object>" while the job loads; unique, so that one job at a time loads one object.
     load_slot = models.CharField(max_length=130, null=True, blank=True, unique=True, editable=False)
@@ -104,6 +116,18 @@ class Job(TenantModel, Leased):
     @property
     def is_live(self) -> bool:
         return self.status in LIVE
+
+    @property
+    def action(self) -> str:
+        """What it was started for, in a word or two; "" for a plain run."""
+        if self.replay_of_id is not None:
+            return f"Replay of job {self.replay_of_id}"
+        return "Baseline" if self.baseline else "Full resync" if self.full_resync else ""
+
+    @property
+    def replayable(self) -> int:
+        """How many of its rows were refused and can be tried again: all but malformed ones."""
+        return sum(self.counts.get(name, 0) for name in ("rejected", "failed"))
 
     def unfinished_batches(self) -> models.QuerySet[Batch]:
         """Its batches that have not ended."""

@@ -21,17 +21,18 @@ from connections.models import Connection
 from connections.salesforce.describe import ObjectDescribe
 from connections.salesforce.discover import describe_object
 from connections.sessions import salesforce_session
-from connections.sources.base import Selection
 from jobs import existing, files
-from jobs.errors import Misconfigured
+from jobs.errors import JobRefused, Misconfigured
 from jobs.leases import Lease
 from jobs.models import Batch, Job, Status
+from jobs.results import results_of
 from jobs.states import StatusChanged, note
-from syncs.engine import compare, destination, snapshot, stage, validate
+from syncs.engine import compare, destination, replay, snapshot, stage, validate
 from syncs.engine.plan import Plan
 from syncs.engine.reads import Columns, reads_everything
 from syncs.engine.stage import Staged
 from syncs.engine.transform import Transform
+from syncs.selections import selection_of
 from syncs.spec import SyncSpec
 
 log = logging.getLogger("sfsync.jobs")
@@ -44,6 +45,8 @@ class Planner:
         self.job = job
         self.lease = lease
         self.spec = SyncSpec.from_json(job.spec)
+        if job.replay_of_id is not None:
+            self.spec = _without_drops(self.spec)
         self.workspace = files.workspace()
         lease.on_lost = self.workspace.interrupt
 
@@ -121,15 +124,30 @@ class Planner:
         return ObjectDescribe.from_json(json.loads(text))
 
     def _read_source(self) -> dict[str, Any]:
+        if self.job.replay_of is not None:
+            return self._replay(self.job.replay_of)
         source = kinds.open_source(self.job.source)
-        selection = self.spec.selection
-        with source.read(Selection(selection.table, selection.query, selection.path)) as reading:
+        with source.read(selection_of(self.spec)) as reading:
             problems = validate.problems(self.spec, self.describe, reading.columns, reading.hint)
             if problems:
                 raise Misconfigured(told(problems))
             with files.attempt(self.job, "staged") as folder:
                 staged = stage.stage(self.workspace, reading, folder / "rows.parquet", progress=self._telling("staged"))
         log.info("%s: read %d rows from %s.", self.job, staged.rows, reading.name)
+        return staged.to_json()
+
+    def _replay(self, other: Job) -> dict[str, Any]:
+        """Take the refused rows of another job for the source."""
+        try:
+            before, errors_file = results_of(other)
+        except JobRefused as gone:
+            raise Misconfigured(str(gone)) from None
+        problems = validate.problems(self.spec, self.describe, before.columns, before.hint)
+        if problems:
+            raise Misconfigured(told(problems))
+        with files.attempt(self.job, "staged") as folder:
+            staged = replay.replay(self.workspace, before, errors_file, folder / "rows.parquet")
+        log.info("%s: took %d refused rows of job %d.", self.job, staged.rows, other.pk)
         return staged.to_json()
 
     @cached_property
@@ -291,6 +309,14 @@ class Planner:
         if plan.withheld_reason:
             note(self.job, plan.withheld_reason)
         log.info("%s: planned %s in %d batches.", self.job, plan.counts, len(batches))
+
+
+def _without_drops(spec: SyncSpec) -> SyncSpec:
+    """The same sync, for a part of its source: of what is not in that part, nobody knows whether it left."""
+    behaviour = dataclasses.replace(spec.behaviour, dropped="ignore")
+    return dataclasses.replace(
+        spec, mode="upsert" if spec.mode == "mirror" else spec.mode, custom=behaviour if spec.custom else None
+    )
 
 
 def told(problems: list[validate.Problem]) -> str:

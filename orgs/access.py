@@ -6,7 +6,8 @@
   teams, grants and tokens; only owners make, change and remove owners. The last owner stays, so somebody with the
   admin permission always remains.
 - Members hold what the grants of their teams say. Viewers hold the reading part of that.
-- Admin implies all other permissions. Execute and approve imply read; write does not.
+- Admin implies all other permissions. Execute and approve imply read; write and hard delete do not.
+- To let a sync delete past the recycle bin takes write and hard delete on it; to run such a sync, execute.
 - What has no grants of its own follows what it belongs to: a job its sync (`TenantModel.access_path`).
 - Who holds admin on an object says which teams may do what with it, and so everybody may see the names of teams.
 - Everybody makes and revokes the API tokens that act as themselves; in person, so that no token makes another.
@@ -31,6 +32,7 @@ IMPLIED_BY: dict[Permission, tuple[Permission, ...]] = {
     Permission.WRITE: (Permission.WRITE, Permission.ADMIN),
     Permission.EXECUTE: (Permission.EXECUTE, Permission.ADMIN),
     Permission.APPROVE: (Permission.APPROVE, Permission.ADMIN),
+    Permission.HARD_DELETE: (Permission.HARD_DELETE, Permission.ADMIN),
     Permission.ADMIN: (Permission.ADMIN,),
 }
 ALL = frozenset(Permission)

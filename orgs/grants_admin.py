@@ -20,6 +20,7 @@ WHAT_IT_LETS = {
     Permission.WRITE: "Change it. Seeing it takes Read as well.",
     Permission.EXECUTE: "A connection: test it and use it in syncs. A sync: run it, cancel its jobs. Includes Read.",
     Permission.APPROVE: "Let a job go on that waits for approval, or reject it. Includes Read.",
+    Permission.HARD_DELETE: "Let a sync delete records past the recycle bin. Takes Write as well.",
     Permission.ADMIN: "Delete it, and say who may what with it. Includes everything.",
 }
 

@@ -31,6 +31,7 @@ class Permission(models.TextChoices):
     WRITE = "write", "Write"  # change it
     EXECUTE = "execute", "Execute"  # a connection: test it, use it in syncs; a sync: run it, cancel its jobs
     APPROVE = "approve", "Approve"  # let a job go on that waits for approval, or reject it
+    HARD_DELETE = "hard_delete", "Hard delete"  # let a sync delete records past the recycle bin
     ADMIN = "admin", "Admin"  # delete it, and say who may do what with it
 
 
@@ -95,6 +96,7 @@ class Grant(TenantModel):
     write = models.BooleanField(default=False)
     execute = models.BooleanField(default=False)
     approve = models.BooleanField(default=False)
+    hard_delete = models.BooleanField(default=False)
     admin = models.BooleanField(default=False)
 
     class Meta(TenantModel.Meta):
@@ -102,7 +104,12 @@ class Grant(TenantModel):
         constraints = [
             models.UniqueConstraint(fields=["team", "content_type", "object_id"], name="one_grant_per_team_and_object"),
             models.CheckConstraint(
-                condition=Q(read=True) | Q(write=True) | Q(execute=True) | Q(approve=True) | Q(admin=True),
+                condition=Q(read=True)
+                | Q(write=True)
+                | Q(execute=True)
+                | Q(approve=True)
+                | Q(hard_delete=True)
+                | Q(admin=True),
                 name="a_grant_grants_something",
             ),
         ]

@@ -347,11 +347,11 @@ def offers_of(request: HttpRequest, obj: Sync | None) -> Offers:
     found: Offers | None = getattr(request, "sync_offers", None)
     if found is None:
         source, destination = (_chosen(request, obj, name) for name in ("source", "destination"))
-        given = [str(request.POST.get(name, getattr(obj, name, ""))).strip() for name in SELECTIONS]
+        table, query, file = (str(request.POST.get(name, getattr(obj, name, ""))).strip() for name in SELECTIONS)
         if source is not None:  # the other kinds' fields are not on the form
-            given = ["", "", given[2]] if source.kind == _FILES else [given[0], given[1], ""]
+            table, query, file = ("", "", file) if source.kind == _FILES else (table, query, "")
         chosen = str(request.POST.get("object", getattr(obj, "object", ""))).strip()
-        found = Offers(source, destination, Selection(*given), chosen, refresh="_renew" in request.POST)
+        found = Offers(source, destination, Selection(table, query, file), chosen, refresh="_renew" in request.POST)
         request.sync_offers = found  # type: ignore[attr-defined]
     return found
 

@@ -37,7 +37,7 @@ class Behaviour:
     dropped: OnDropped
 
 
-_BEHAVIOURS: dict[str, Behaviour] = {
+BEHAVIOURS: dict[str, Behaviour] = {
     "insert": Behaviour("insert", "ignore", "ignore"),
     "update": Behaviour("ignore", "update", "ignore"),
     "upsert": Behaviour("insert", "update", "ignore"),
@@ -182,7 +182,7 @@ class SyncSpec:
     @property
     def behaviour(self) -> Behaviour:
         """What becomes of new, changed and dropped rows, whatever the mode is called."""
-        return self.custom or _BEHAVIOURS[self.mode]
+        return self.custom or BEHAVIOURS[self.mode]
 
     @property
     def publishes(self) -> bool:

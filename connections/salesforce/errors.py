@@ -4,6 +4,7 @@
     ├── TransientError          try again later; `retry_after` says when, if Salesforce said so
     │   └── LimitReached        a limit of the Salesforce org is used up: wait until it frees
     ├── PermanentError          this call, and so this batch or job, fails; `code` and `http_status` say why
+    │   ├── FilterRefused       a condition is no SOQL; `position` says where
     │   ├── JobGone             Salesforce does not know this Bulk API job (any more)
     │   └── WrongJobState       the Bulk API job is not in a state that allows the call
     └── MisconfiguredError      stop; the message says what an administrator must do
@@ -75,6 +76,23 @@ class LimitReached(TransientError):
 
 class PermanentError(SalesforceError):
     """The same call will fail again."""
+
+
+class FilterRefused(PermanentError):
+    """Salesforce does not take a condition. `position`: of the character in it that is wrong, from 1, or None."""
+
+    def __init__(
+        self,
+        message: str,
+        *,
+        advice: str = "",
+        code: str = "",
+        http_status: int | None = None,
+        effect_unknown: bool = False,
+        position: int | None = None,
+    ) -> None:
+        super().__init__(message, advice=advice, code=code, http_status=http_status, effect_unknown=effect_unknown)
+        self.position = position
 
 
 class JobGone(PermanentError):

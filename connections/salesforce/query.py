@@ -12,7 +12,7 @@ import requests
 from simple_salesforce.format import quote_soql_value
 
 from connections.salesforce.describe import Field
-from connections.salesforce.errors import MisconfiguredError, TransientError
+from connections.salesforce.errors import FilterRefused, MisconfiguredError, PermanentError, TransientError
 from connections.salesforce.session import SalesforceSession
 
 # Salesforce allows 16,384 bytes for address and headers together (REST API guide, "Status Codes": 414, 431).
@@ -22,6 +22,7 @@ MAX_KEYS = 200
 _API_NAME = re.compile(r"[A-Za-z]\w*")
 # Literals without quotes (SOQL reference, "Date Formats and Date Literals"); their form was checked before.
 _BARE_TYPES = frozenset({"date", "datetime", "time", "boolean"})
+_PLACE = re.compile(r"ERROR at Row:(\d+):Column:(\d+)\s*(.*)", re.DOTALL)
 _NUMBER_TYPES = frozenset({"int", "long", "double", "currency", "percent"})
 
 
@@ -51,6 +52,48 @@ def _plain(record: dict[str, Any]) -> dict[str, Any]:
         for name, value in record.items()
         if name != "attributes"
     }
+
+
+def count(session: SalesforceSession, object: str, where: str) -> int:
+    """How many records of the object meet a condition, by one call.
+
+    object: API name. where: a SOQL condition without WHERE; "" counts all. Raises FilterRefused when Salesforce does
+    not take the condition, with the place in it as `position`, else SalesforceError.
+    """
+    if not _API_NAME.fullmatch(object):
+        raise MisconfiguredError(f"'{object}' is not an API name in Salesforce. Correct the sync's object.")
+    start = f"SELECT COUNT() FROM {object}"
+    condition = where.rstrip()
+    if condition:
+        start += " WHERE ("
+    soql = f"{start}{condition})" if condition else start
+    if len(quote_plus(soql)) > MAX_QUERY_BYTES:
+        raise FilterRefused(f"The filter is longer than Salesforce takes in one call ({MAX_QUERY_BYTES:,} bytes).")
+    try:
+        return int(session.rest.query(soql)["totalSize"])
+    except PermanentError as error:
+        raise _filter_error(error, condition, len(start)) from None
+    except (requests.exceptions.JSONDecodeError, KeyError, TypeError):
+        raise TransientError(
+            "Salesforce's answer to a query was not a query result. A proxy may have answered."
+        ) from None
+
+
+def _filter_error(error: PermanentError, condition: str, start: int) -> FilterRefused:
+    """What Salesforce says about a query, told of the condition in it, which begins at the character `start`."""
+    found = _PLACE.search(error.what_happened)
+    if not found:
+        return FilterRefused(error.what_happened, code=error.code, http_status=error.http_status)
+    row, column, text = int(found[1]), int(found[2]), found[3].strip()
+    before = sum(len(line) + 1 for line in condition.split("\n")[: row - 1])
+    position = column - start if row == 1 else before + column
+    place = f" at character {position}" if 1 <= position <= len(condition) else ""
+    return FilterRefused(
+        f"Salesforce does not take the filter{place}: {text}",
+        code=error.code,
+        http_status=error.http_status,
+        position=position if place else None,
+    )
 
 
 def records_by_key(

@@ -65,7 +65,7 @@ class GrantSerializer(TenantSerializer):
 
     class Meta:
         model = Grant
-        fields = ["id", "team", "object", "read", "write", "execute", "approve", "admin"]
+        fields = ["id", "team", "object", "read", "write", "execute", "approve", "hard_delete", "admin"]
 
     def to_representation(self, instance: Grant) -> dict[str, Any]:
         """The grant, with the object that it is about as type and id."""

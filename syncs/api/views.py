@@ -14,7 +14,6 @@ from rest_framework.request import Request
 from rest_framework.response import Response
 
 from connections.secrets import SecretsUnreadable
-from connections.sources.base import Selection
 from jobs import remove, start
 from jobs.api.serializers import JobSerializer
 from jobs.errors import JobRefused
@@ -28,6 +27,7 @@ from syncs.api.serializers import ProblemsSerializer, RunSerializer, SyncSeriali
 from syncs.models import Sync
 from syncs.offers import Offers
 from syncs.problems import problems_of
+from syncs.selections import selection_of
 
 _KEY = OpenApiParameter(
     "Idempotency-Key",
@@ -159,9 +159,7 @@ class SyncView(Editable):
         sync = self.get_object()
         for connection in (sync.source, sync.destination):
             access.require(self.actor, Permission.EXECUTE, connection)
-        spec = sync.spec()
-        selection = Selection(spec.selection.table, spec.selection.query, spec.selection.path)
-        found = problems_of(sync, Offers(sync.source, sync.destination, selection, sync.object))
+        found = problems_of(sync, Offers(sync.source, sync.destination, selection_of(sync.spec()), sync.object))
         return Response(ProblemsSerializer({"results": found}).data)
 
 
