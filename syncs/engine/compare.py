@@ -19,6 +19,7 @@ from syncs.engine.decide import DUPLICATES, EXISTING, SHARED, Decision, Known, o
 from syncs.engine.dropped import any_dropped, any_new_key, deletes_query, dropped_query
 from syncs.engine.encode import BatchWriter
 from syncs.engine.files import TableWriter, stream, write_query
+from syncs.engine.lanes import most_rows, with_lanes
 from syncs.engine.plan import Guard, Plan, PlannedColumn
 from syncs.engine.rejects import write_errors
 from syncs.engine.sql import parquet
@@ -165,7 +166,8 @@ class _Planner:
             self.decision = dataclasses.replace(self.decision, known=Known.of(snapshot, self._fields))
         self.rows_file = folder / f"{prefix}-plan.parquet"
         self.errors_file = folder / f"{prefix}-plan-errors.parquet"
-        self._payloads = BatchWriter(folder, prefix, max_rows=spec.batch_rows, max_bytes=spec.batch_bytes)
+        most = most_rows(spec, operation_of(spec))
+        self._payloads = BatchWriter(folder, prefix, max_rows=most, max_bytes=spec.batch_bytes)
         self._actions: dict[str, int] = {}
         self._dropped: dict[str, int] = {}
         self._rounded: dict[str, int] = {}
@@ -232,7 +234,7 @@ class _Planner:
                     self._workspace.check()
                     writer.add(self._planned_dropped(table, schema))
             writer.finish()
-        self._batches = self._payloads.close()
+        self._batches = with_lanes(self._spec, self._payloads.close())
 
     def _look_first(
         self,

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
-from syncs.engine.plan import Lane, Operation
+import dataclasses
+from collections.abc import Sequence
+
+from syncs.engine.plan import Lane, Operation, PlannedBatch
 from syncs.spec import SyncSpec
 
 # Up to here collections of 200 cost fewer calls, and less waiting, than a Bulk API job (Bulk API 2.0 guide, "Bulk API
@@ -32,3 +35,13 @@ def most_rows(spec: SyncSpec, operation: Operation) -> int:
     if spec.publishes or (spec.duplicate_rules == "allow_save" and operation != "delete"):
         return min(spec.batch_rows, FEW_ROWS)
     return min(spec.batch_rows, SERIAL_ROWS) if spec.bulk_serial else spec.batch_rows
+
+
+def with_lanes(spec: SyncSpec, batches: Sequence[PlannedBatch]) -> tuple[PlannedBatch, ...]:
+    """The batches of a job, each with its lane."""
+    rows: dict[Operation, int] = {}
+    for batch in batches:
+        rows[batch.operation] = rows.get(batch.operation, 0) + batch.rows
+    return tuple(
+        dataclasses.replace(batch, lane=lane_of(spec, batch.operation, rows[batch.operation])) for batch in batches
+    )
