@@ -292,6 +292,7 @@ class Planner:
                 job=self.job,
                 number=batch.number,
                 lane=batch.lane,
+                wave=batch.wave,
                 operation=batch.operation,
                 rows=batch.rows,
                 payload={"path": str(batch.file), "rows": batch.rows, "bytes": batch.bytes},
@@ -303,7 +304,7 @@ class Planner:
         with transaction.atomic():
             Batch.all_objects.bulk_create(batches, batch_size=500)
             self._save_manifest("plan", plan.to_json())
-            self.lease.save(serial=self._key_is_not_unique())
+            self.lease.save(serial=self._key_is_not_unique() or self.spec.bulk_serial)
         if self._key_is_not_unique():
             note(self.job, f"{self.spec.key_fields[0]} is not unique in Salesforce: one batch is sent at a time.")
         if plan.withheld_reason:

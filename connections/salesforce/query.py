@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import dataclasses
 import re
 from collections.abc import Iterator, Sequence
+from datetime import datetime
 from decimal import Decimal, InvalidOperation
 from typing import Any
 from urllib.parse import quote_plus
@@ -19,10 +21,11 @@ from connections.salesforce.session import SalesforceSession
 MAX_QUERY_BYTES = 12_000
 MAX_KEYS = 200
 
+# How Salesforce says where a query is wrong, below a line with a caret (as its API answers; not documented).
+_PLACE = re.compile(r"ERROR at Row:(\d+):Column:(\d+)\s*(.*)", re.DOTALL)
 _API_NAME = re.compile(r"[A-Za-z]\w*")
 # Literals without quotes (SOQL reference, "Date Formats and Date Literals"); their form was checked before.
 _BARE_TYPES = frozenset({"date", "datetime", "time", "boolean"})
-_PLACE = re.compile(r"ERROR at Row:(\d+):Column:(\d+)\s*(.*)", re.DOTALL)
 _NUMBER_TYPES = frozenset({"int", "long", "double", "currency", "percent"})
 
 
@@ -119,6 +122,27 @@ def records_by_key(
     for condition in _conditions(key_fields, unique, MAX_QUERY_BYTES - len(quote_plus(start))):
         for record in rows(session, f"{start}{condition}"):
             yield tuple(_text(_at(record, path)) for path in paths)
+
+
+@dataclasses.dataclass(frozen=True)
+class MadeRecord:
+    """A record and how it came to be. key: each field of the key, as Salesforce holds it, "" for null."""
+
+    id: str
+    created_at: datetime
+    created_by: str
+    key: tuple[str, ...]
+
+
+def made_records(
+    session: SalesforceSession, object: str, key_fields: Sequence[Field], keys: Sequence[Sequence[str]]
+) -> Iterator[MadeRecord]:
+    """As `records_by_key`, with when and by whom each record was made."""
+    paths = ["Id", "CreatedDate", "CreatedById", *(field.name for field in key_fields)]
+    for record_id, created, created_by, *key in records_by_key(session, object, paths, key_fields, keys):
+        # "2024-05-01T10:11:12.000+0000"
+        created_at = datetime.fromisoformat(created.replace("+0000", "+00:00"))
+        yield MadeRecord(record_id, created_at, created_by, tuple(key))
 
 
 def _conditions(key_fields: Sequence[Field], keys: Sequence[tuple[str, ...]], max_bytes: int) -> Iterator[str]:

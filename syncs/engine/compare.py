@@ -21,8 +21,8 @@ from syncs.engine.decide import ACTIONS, DUPLICATES, EXISTING, SHARED, TARGETS, 
 from syncs.engine.destination import NAMED_RECORDS, Destination, grouped, keyed, spelled, target_columns
 from syncs.engine.dropped import acting_query, any_new_key, dropped_query
 from syncs.engine.files import TableWriter, stream, write_query
-from syncs.engine.payloads import Payloads
 from syncs.engine.plan import Guard, Operation, Plan, PlannedColumn
+from syncs.engine.planned_files import PlannedFiles
 from syncs.engine.reads import Columns, key_queries, known_for, outside_query
 from syncs.engine.rejects import write_errors
 from syncs.engine.sql import literal, parquet
@@ -159,7 +159,7 @@ class _Planner:
         self._fields = tuple(line.field.name for line in self.decision.compared)
         self.rows_file = folder / f"{prefix}-plan.parquet"
         self.errors_file = folder / f"{prefix}-plan-errors.parquet"
-        self._payloads = Payloads(spec, folder, prefix)
+        self._payloads = PlannedFiles(spec, folder, prefix)
         self._actions: dict[str, int] = {}
         self._dropped: dict[str, int] = {}
         self._rounded: dict[str, int] = {}

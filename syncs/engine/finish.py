@@ -163,12 +163,11 @@ def _empty_outcomes() -> str:
 
 def _last_attempts(files: Sequence[Path]) -> str:
     """A query for the last line of each row, where attempts overlap."""
-    parts = " UNION ALL ".join(
-        f"SELECT *, {number} AS attempt FROM {parquet(file)} WHERE outcome <> '{UNPROCESSED}'"
-        for number, file in enumerate(files)
-    )
     names = ", ".join(OUTCOME_SCHEMA.names)
-    return f"SELECT {names} FROM ({parts}) QUALIFY row_number() OVER (PARTITION BY _seq ORDER BY attempt DESC) = 1"
+    return (
+        f"SELECT {names} FROM (SELECT *, file_index FROM {parquet(*files)}) WHERE outcome <> '{UNPROCESSED}' "
+        "QUALIFY row_number() OVER (PARTITION BY _seq ORDER BY file_index DESC) = 1"
+    )
 
 
 def _errors(plan: Plan, outcomes_file: Path) -> str:

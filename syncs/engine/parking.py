@@ -9,11 +9,11 @@ import dataclasses
 from pathlib import Path
 from typing import Any
 
-from connections.salesforce.errors import row_error_class
 from syncs.engine.files import write_query
 from syncs.engine.matching import FAILED
+from syncs.engine.payloads import trouble_sql
 from syncs.engine.plan import Plan
-from syncs.engine.sql import literal, parquet
+from syncs.engine.sql import parquet
 from syncs.engine.workspace import Workspace
 
 _MOST_FAILURES = 65_535
@@ -61,8 +61,7 @@ def commit(
     were parked, stay as they were. All others are forgotten.
     """
     with workspace.connect() as connection:
-        lasting = _lasting(connection, outcomes_file)
-        query = _committed(plan, outcomes_file, previous, lasting, park_after, whole)
+        query = _committed(plan, outcomes_file, previous, park_after, whole)
         rows = write_query(connection, query, to, compression="ZSTD")
         if not rows:
             to.unlink()
@@ -71,23 +70,7 @@ def commit(
     return Refusals(to, rows, parked)
 
 
-def _lasting(connection: Any, outcomes_file: Path) -> str:
-    """SQL condition on `error`: Salesforce would refuse the row again."""
-    codes = connection.execute(
-        "SELECT DISTINCT split_part(error, ':', 1), contains(error, 'UNABLE_TO_LOCK_ROW') "
-        f"FROM {parquet(outcomes_file)} WHERE outcome = '{FAILED}'"
-    ).fetchall()
-    lasting = [
-        f"(split_part(error, ':', 1) = {literal(code)} AND contains(error, 'UNABLE_TO_LOCK_ROW') = {locked})"
-        for code, locked in codes
-        if row_error_class(code, "UNABLE_TO_LOCK_ROW" if locked else "") == "permanent"
-    ]
-    return f"({' OR '.join(lasting) or 'false'})"
-
-
-def _committed(
-    plan: Plan, outcomes_file: Path, previous: Path | None, lasting: str, park_after: int, whole: bool
-) -> str:
+def _committed(plan: Plan, outcomes_file: Path, previous: Path | None, park_after: int, whole: bool) -> str:
     before = "SELECT NULL::VARCHAR AS b_nkey, NULL::VARCHAR AS b_key, NULL::UBIGINT AS b_hash, "
     before += "NULL::VARCHAR AS b_code, NULL::VARCHAR AS b_message, 0 AS b_failures, false AS b_parked WHERE false"
     if previous is not None:
@@ -95,6 +78,8 @@ def _committed(
             "SELECT nkey AS b_nkey, key AS b_key, row_hash AS b_hash, code AS b_code, message AS b_message, "
             f"failures::INTEGER AS b_failures, parked AS b_parked FROM {parquet(previous)}"
         )
+    # What may pass says nothing against the row.
+    lasting = f"outcome = '{FAILED}' AND ({trouble_sql('error')}) IS NULL"
     refused = (
         f"SELECT _seq AS o_seq, outcome, error, {lasting} AS lasting FROM {parquet(outcomes_file)} "
         f"WHERE outcome IN ('{FAILED}', 'not_sent', 'unknown')"

@@ -28,8 +28,9 @@ Action = Literal[
 
 @dataclasses.dataclass(frozen=True)
 class PlannedBatch:
-    """One file of rows to send as one Salesforce job. It is the plan, byte for byte.
+    """One file of rows to send together. It is the plan, byte for byte.
 
+    The plan's lines of a batch stand in the order of its rows.
     number: from 1, over all operations. rows, bytes: what the file holds, its header line included in the bytes.
     lane: how it is sent. wave: it is sent when every batch of a lower wave has ended: parents before their children.
     """

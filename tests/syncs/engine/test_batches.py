@@ -10,14 +10,14 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from syncs.engine.payloads import Payloads
 from syncs.engine.plan import PlannedBatch
+from syncs.engine.planned_files import PlannedFiles
 
 from .factories import Loads, make_spec, read_csv, table
 
 
 def write(folder: Path, tables: list[pa.Table], **limits: int) -> tuple[list[int], tuple[PlannedBatch, ...]]:
-    writer = Payloads(make_spec(**{"batch_rows": 1000, "batch_bytes": 1_000_000, **limits}), folder, "p")
+    writer = PlannedFiles(make_spec(**{"batch_rows": 1000, "batch_bytes": 1_000_000, **limits}), folder, "p")
     numbers = [number for each in tables for number in writer.write("upsert", each).to_pylist()]
     return numbers, writer.close()
 
@@ -51,7 +51,7 @@ def test_a_row_too_long_for_any_file_goes_alone(tmp_path: Path) -> None:
 
 
 def test_no_file_holds_two_operations_and_numbers_go_on(tmp_path: Path) -> None:
-    writer = Payloads(make_spec(), tmp_path, "p")
+    writer = PlannedFiles(make_spec(), tmp_path, "p")
     first = writer.write("upsert", pa.table({"Name": ["a"]}))
     writer.write("delete", pa.table({"Id": ["b"]}))
     assert writer.write("upsert", pa.table({"Name": ["c"]})).to_pylist() == first.to_pylist() == [1]
@@ -60,7 +60,7 @@ def test_no_file_holds_two_operations_and_numbers_go_on(tmp_path: Path) -> None:
 
 
 def test_no_file_holds_two_waves_or_two_sets_of_columns(tmp_path: Path) -> None:
-    writer = Payloads(make_spec(), tmp_path, "p")
+    writer = PlannedFiles(make_spec(), tmp_path, "p")
     writer.write("update", pa.table({"Id": ["a"], "Name": ["x"]}))
     writer.write("update", pa.table({"Id": ["b"], "Gone_On__c": ["2026-01-01"]}))
     writer.write("update", pa.table({"Id": ["c"], "Name": ["y"]}), 1)
