@@ -207,10 +207,11 @@ def _in_range(text: str) -> str:
 
 
 def _datetime(text: str, time_zone: str) -> str:
-    """SQL: UTC with milliseconds and Z.
+    """SQL: UTC with milliseconds, which are always zero, and Z.
 
-    Finer fractions of a second are cut off: Salesforce holds none. A local time that the clocks skip in spring is no
-    time at all; one that they pass twice in autumn is read as the later of the two.
+    Fractions of a second are cut off: Salesforce holds none (see `echo`), and would otherwise never be found equal. A
+    local time that the clocks skip in spring is no time at all; one that they pass twice in autumn is read as the
+    later of the two.
     """
     day_and_clock = f"left({text}, 10) || ' ' || substr({text}, 12)"
     zone = literal(time_zone)
@@ -224,14 +225,15 @@ def _datetime(text: str, time_zone: str) -> str:
     moment = (
         f"CASE WHEN {full_match(text, _NAIVE)} THEN {naive} WHEN {full_match(text, _NAIVE + _OFFSET)} THEN {zoned} END"
     )
-    written = "strftime(p, '%Y-%m-%dT%H:%M:%S.%gZ')"
+    written = "strftime(p, '%Y-%m-%dT%H:%M:%S.000Z')"
     return _let(moment, f"CASE WHEN year(p) BETWEEN {_FIRST_YEAR} AND {_LAST_YEAR} THEN {written} END")
 
 
 def _time(text: str) -> str:
+    """SQL: a time of day, of whole seconds, as those of date-times."""
     valid = full_match(text, _CLOCK + "[Zz]?")
     moment = f"DATE '2000-01-01' + try_cast(rtrim({text}, 'Zz') AS TIME)"
-    return f"CASE WHEN {valid} THEN strftime({moment}, '%H:%M:%S.%gZ') END"
+    return f"CASE WHEN {valid} THEN strftime({moment}, '%H:%M:%S.000Z') END"
 
 
 def _boolean(text: str) -> str:
