@@ -23,7 +23,8 @@ from syncs.engine.plan import Guard, Plan, PlannedColumn
 from syncs.engine.rejects import write_errors
 from syncs.engine.sql import parquet
 from syncs.engine.stage import Staged
-from syncs.engine.transform import MASK_BITS, Transform, bit_of, joined_key, normalised_key
+from syncs.engine.tally import Tally
+from syncs.engine.transform import Transform, joined_key, normalised_key
 from syncs.engine.workspace import Workspace
 from syncs.spec import SyncSpec
 
@@ -138,7 +139,7 @@ def plan(
     with workspace.connect(ordered=True) as connection:
         planner.prepare(connection, existing)
         planner.write(connection, short, progress)
-        write_errors(connection, planner.decision, staged, planner.rows_file, planner.errors_file)
+        planner.violations = write_errors(connection, planner.decision, staged, planner.rows_file, planner.errors_file)
     return planner.manifest()
 
 
@@ -168,7 +169,8 @@ class _Planner:
         self._payloads = BatchWriter(folder, prefix, max_rows=spec.batch_rows, max_bytes=spec.batch_bytes)
         self._actions: dict[str, int] = {}
         self._dropped: dict[str, int] = {}
-        self._rounded: dict[str, int] = {}
+        self._tally = Tally(self._transform.lines)
+        self.violations = 0
         self._known = self._unread = self._deletes = self._fingerprint = 0
         self._withheld_reason = ""
         self._read = False
@@ -295,7 +297,8 @@ class _Planner:
             batches=self._batches,
             counts=counts,
             trimmed=self._trimmed(),
-            rounded=self._rounded,
+            adjusted=self._tally.counts,
+            violations=self.violations,
             known=self._known,
             unread_keys=self._unread + len(self._staged.malformed),
             guard=self._guard(),
@@ -309,6 +312,7 @@ class _Planner:
         if not self._transform.keys:
             hashes += [("content_hi", pa.uint64()), ("content_lo", pa.uint64())]
         masks = [(f"bad_{m}", pa.int64()) for m in range(self._transform.masks)]
+        masks += [(f"soft_{m}", pa.int64()) for m in self._transform.soft_masks]
         numbers = [("_row", pa.int64()), ("_seq", pa.int64())]
         return pa.schema([*numbers, *((name, pa.string()) for name in names), ("batch", pa.int32()), *hashes, *masks])
 
@@ -343,19 +347,9 @@ class _Planner:
         return pa.Table.from_arrays(arrays, names=names)
 
     def _look_at(self, table: pa.Table) -> None:
-        """Count the rows whose key could not be read, and the cells that were rounded."""
+        """Count the rows whose key could not be read, and the cells that were made to fit."""
         self._unread += table.column("nkey").null_count if self._transform.keys else 0
-        for number in range(self._transform.masks):
-            mask = table.column(f"rounded_{number}")
-            if not pc.max(mask).as_py():
-                continue
-            for line in self._transform.lines:
-                bit = bit_of(line)
-                if line.index // MASK_BITS != number or line.family != "number":
-                    continue
-                cells = pc.sum(pc.not_equal(pc.bit_wise_and(mask, bit), 0)).as_py()
-                if cells:
-                    self._rounded[line.field.name] = self._rounded.get(line.field.name, 0) + cells
+        self._tally.look_at(table)
 
     def _dropped_query(self, connection: duckdb.DuckDBPyConnection) -> str:
         """A query for known records whose key is in no row of the source, not even in a rejected one."""

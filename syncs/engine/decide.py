@@ -113,7 +113,8 @@ class Decision:
 
     def first_look(self, staged: str) -> str:
         """A query that tells the rows which are known to be in Salesforce, at a fraction of the memory of `query`:
-        `_row`, `nkey`, `key`, `nkey_hash`, `same`, `rounded_<m>`, and the `fingerprint` of those that are the same.
+        `_row`, `nkey`, `key`, `nkey_hash`, `same`, `adjusted_<m>`, `soft_<m>`, and the `fingerprint` of those that
+        are the same.
 
         The key and the row are compared by a hash of 64 bits each. Rows that are not the same may still turn out to
         be unchanged.
@@ -136,15 +137,15 @@ class Decision:
             same.append("m_nkey IS NULL")
             joins += f" LEFT JOIN (SELECT nkey AS m_nkey FROM {SHARED}) ON m_nkey = nkey"
         columns = ["_row", "nkey", "key", "nkey_hash", f"({' AND '.join(same)}) AS same"]
-        columns += [f"rounded_{m}" for m in masks]
+        columns += [f"adjusted_{m}" for m in masks] + [f"soft_{m}" for m in self.transform.soft_masks]
         columns.append(f"hash('{self.untouched}', nkey, whole) AS fingerprint")
         hashed = f"SELECT *, hash(nkey) AS nkey_hash FROM ({self._hashed(staged)})"
         return f"SELECT {', '.join(columns)} FROM ({hashed}){joins}"
 
     def query(self, staged: str) -> str:
         """A query with one row per staged row: `_row`, `action`, `nkey`, `key`, `record_id`, `row_hash`, `h_<i>`,
-        `content_hi` and `content_lo` (without a key), `bad_<m>`, `rounded_<m>`, `fingerprint` and `p_<i>`, what is sent
-        for line i, NULL in rows that are not sent.
+        `content_hi` and `content_lo` (without a key), `bad_<m>`, `adjusted_<m>`, `soft_<m>`, `fingerprint` and
+        `p_<i>`, what is sent for line i, NULL in rows that are not sent.
 
         staged: a FROM item with the columns of a staged table.
         """
@@ -155,7 +156,7 @@ class Decision:
         if not self.transform.keys:
             columns += ["content_hi", "content_lo"]
         columns += [f"(bad_{m} | CASE WHEN is_new THEN missing_{m} ELSE 0 END) AS bad_{m}" for m in masks]
-        columns += [f"rounded_{m}" for m in masks]
+        columns += [f"adjusted_{m}" for m in masks] + [f"soft_{m}" for m in self.transform.soft_masks]
         columns += ["hash(action, nkey, whole) AS fingerprint"]
         columns += [
             f"CASE WHEN action = '{operation}' THEN e_{i} END AS p_{i}" for i in range(len(self.transform.lines))
