@@ -20,6 +20,8 @@ MAX_QUERY_BYTES = 12_000
 MAX_KEYS = 200
 
 _API_NAME = re.compile(r"[A-Za-z]\w*")
+# Literals without quotes (SOQL reference, "Date Formats and Date Literals"); their form was checked before.
+_BARE_TYPES = frozenset({"date", "datetime", "time", "boolean"})
 _NUMBER_TYPES = frozenset({"int", "long", "double", "currency", "percent"})
 
 
@@ -52,25 +54,53 @@ def _plain(record: dict[str, Any]) -> dict[str, Any]:
 
 
 def records_by_key(
-    session: SalesforceSession, object: str, fields: Sequence[Field], keys: Sequence[str]
+    session: SalesforceSession,
+    object: str,
+    paths: Sequence[str],
+    key_fields: Sequence[Field],
+    keys: Sequence[Sequence[str]],
+    where: str = "",
 ) -> Iterator[tuple[str, ...]]:
-    """Find the records whose first key field holds one of these, 200 keys or fewer per call.
+    """Find the records that hold these keys, 200 keys or fewer per call.
 
-    object: API name. fields: the fields of the key. keys: values of the first one, as text; those of a number field are
-    plain decimals. Yields (record Id, each field as Salesforce holds it, "" for null); a key without a record yields
-    nothing, one with several records yields each. Raises SalesforceError.
+    object: API name. paths: of the fields to read, such as `Id` or `Account.Name`, each once. key_fields: the fields of
+    the key. keys: one text per key field; those of number fields are plain decimals. where: a further SOQL condition.
+    Yields a text per path, "" for null; a key without a record yields nothing, one with several records yields each.
+    Raises SalesforceError.
     """
-    for name in (object, *(field.name for field in fields)):
+    for name in (object, *(field.name for field in key_fields)):
         if not _API_NAME.fullmatch(name):
             raise MisconfiguredError(f"'{name}' is not an API name in Salesforce. Correct the sync's object or key.")
-    # Selecting a field twice is an error in SOQL.
-    columns = ",".join(["Id", *(field.name for field in fields if field.name.lower() != "id")])
-    start = f"SELECT {columns} FROM {object} WHERE {fields[0].name} IN "
-    unique = list(dict.fromkeys(keys))
-    for literals in _lists([_literal(fields[0], key) for key in unique], MAX_QUERY_BYTES - len(quote_plus(start))):
-        for record in rows(session, f"{start}({','.join(literals)})"):
-            found = {name.lower(): value for name, value in record.items()}
-            yield (str(found["id"]), *(_text(found[field.name.lower()]) for field in fields))
+    start = f"SELECT {','.join(paths)} FROM {object} WHERE {f'({where}) AND ' if where else ''}"
+    unique = list(dict.fromkeys(map(tuple, keys)))
+    for condition in _conditions(key_fields, unique, MAX_QUERY_BYTES - len(quote_plus(start))):
+        for record in rows(session, f"{start}{condition}"):
+            yield tuple(_text(_at(record, path)) for path in paths)
+
+
+def _conditions(key_fields: Sequence[Field], keys: Sequence[tuple[str, ...]], max_bytes: int) -> Iterator[str]:
+    """SOQL conditions for the keys, each of at most `max_bytes` bytes in a URL."""
+    if len(key_fields) == 1:
+        name = key_fields[0].name
+        for literals in _lists([_literal(key_fields[0], key) for (key,) in keys], max_bytes - len(name) - 12):
+            yield f"{name} IN ({','.join(literals)})"
+        return
+    several = [
+        "(" + " AND ".join(f"{f.name}={_literal(f, part)}" for f, part in zip(key_fields, key, strict=True)) + ")"
+        for key in keys
+    ]
+    for pieces in _lists(several, max_bytes - 12 - 2 * MAX_KEYS):
+        yield f"({' OR '.join(pieces)})"
+
+
+def _at(record: dict[str, Any], path: str) -> Any:
+    """What a record holds at a path; None where a parent on the way is missing."""
+    value: Any = record
+    for name in path.split("."):
+        if not isinstance(value, dict):
+            return None
+        value = next((held for known, held in value.items() if known.lower() == name.lower()), None)
+    return value
 
 
 def _lists(literals: Sequence[str], max_bytes: int) -> Iterator[list[str]]:
@@ -89,6 +119,8 @@ def _lists(literals: Sequence[str], max_bytes: int) -> Iterator[list[str]]:
 
 
 def _literal(field: Field, key: str) -> str:
+    if field.type in _BARE_TYPES:
+        return key
     if field.type not in _NUMBER_TYPES:
         return soql_text(key)
     try:
@@ -103,7 +135,9 @@ def _literal(field: Field, key: str) -> str:
 def _text(value: Any) -> str:
     if value is None:
         return ""
-    if isinstance(value, bool) or not isinstance(value, (int, Decimal)):
+    if isinstance(value, bool):
+        return str(value).lower()
+    if not isinstance(value, (int, Decimal)):
         return str(value)
     text = format(Decimal(value), "f")
     return (text.rstrip("0").rstrip(".") or "0") if "." in text else text

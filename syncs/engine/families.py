@@ -75,6 +75,11 @@ class Line:
         return self.field.name
 
     @property
+    def selected(self) -> str:
+        """The SOQL path that reads what the field holds, in the form in which the line sends it."""
+        return self.field.name
+
+    @property
     def digits_before_point(self) -> int:
         """How many digits a number of this field may have before its decimal point."""
         if self.field.type in ("int", "long"):

@@ -16,6 +16,7 @@ Action = Literal[
     "upsert",
     "delete",
     "expire",
+    "baseline",
     "unchanged",
     "ignored",
     "parked",
@@ -75,14 +76,16 @@ class Plan:
     `soft_<m>` (only with lines that are not validated). Of rows that Salesforce holds already it says no more than the
     key, and `soft_<m>`.
     errors_file: Parquet, the row errors of rejected and malformed rows, and violations of rows that went on.
-    counts: by name: read, malformed, rejected, unchanged, ignored, insert, update and upsert of source rows;
-    dropped, delete, dropped_ignored and withheld of known records that left the source.
+    counts: by name: read, malformed, filtered, rejected, parked, unchanged, ignored, insert, update, upsert and
+    source_delete of source rows; dropped, delete, expire, dropped_ignored and withheld of known records that left the
+    source.
     trimmed: how many cells lost blanks at their edges, by field. adjusted: how many cells were made to fit their
     fields, by how (a key of `families.ADJUSTMENTS`) and by field. violations: how many rows break a rule of a line that
     is not validated, and were not rejected.
-    columns: the mapped fields, in the order of the mapping. fields: those with a hash: all but the key.
+    columns: the mapped fields, in the order of the mapping. fields: those with a hash, which are compared.
     unread_keys: rows whose key could not be read. withheld_reason: why no deletes were planned, or "".
     fingerprint: the same for two plans that do the same to the same rows, whatever source they came from.
+    baseline: rows are put on record as what Salesforce holds, and nothing is sent.
     """
 
     rows_file: Path
@@ -102,6 +105,7 @@ class Plan:
     guard: Guard
     withheld_reason: str
     fingerprint: str
+    baseline: bool = False
 
     @property
     def keys(self) -> tuple[PlannedColumn, ...]:

@@ -11,13 +11,13 @@ import pyarrow as pa
 
 from connections.sources.base import MalformedRow
 from syncs.engine import rules
-from syncs.engine.decide import DUPLICATES, EXISTING, SHARED, Decision, operation_of
+from syncs.engine.decide import ACTIONS, DUPLICATES, EXISTING, SHARED, Decision
 from syncs.engine.families import Line
 from syncs.engine.files import TableWriter, row_ranges, stream
 from syncs.engine.nul import visible_table
 from syncs.engine.sql import literal, parquet
 from syncs.engine.stage import Staged
-from syncs.engine.transform import MASK_BITS, bit_of
+from syncs.engine.transform import MASK_BITS, bit_of, shown_key
 
 # Row errors, of whatever source: `source` is "rule" for a row that sfsync rejected, VIOLATION for one that broke a rule
 # of a line that is not validated and went through all the same, "salesforce" for what was refused there.
@@ -44,11 +44,10 @@ def write_errors(
     connection: duckdb.DuckDBPyConnection, decision: Decision, staged: Staged, rows_file: Path, to: Path
 ) -> int:
     """Write the row errors of a plan whose rows stand in `rows_file`; return how many rows went through with one."""
-    operation = operation_of(decision.spec)
     told = " OR ".join(["action = 'rejected'", *(f"soft_{m} <> 0" for m in decision.transform.soft_masks)])
     with TableWriter(to, ERROR_SCHEMA) as writer:
         if staged.malformed:
-            writer.add(visible_table(_malformed(staged.malformed, operation)))
+            writer.add(visible_table(_malformed(staged.malformed)))
         for first, last in row_ranges(connection, f"(SELECT _row FROM {parquet(rows_file)} WHERE {told})"):
             wanted = f"({told}) AND _row BETWEEN {first} AND {last}"
             for batch in stream(connection, _rule_errors(decision, staged, rows_file, wanted, first, last)):
@@ -64,7 +63,7 @@ def write_errors(
     return int(violations)
 
 
-def _malformed(rows: tuple[MalformedRow, ...], operation: str) -> pa.Table:
+def _malformed(rows: tuple[MalformedRow, ...]) -> pa.Table:
     errors = [
         {
             "_row": row.row,
@@ -72,7 +71,6 @@ def _malformed(rows: tuple[MalformedRow, ...], operation: str) -> pa.Table:
             "code": rules.MALFORMED,
             "value": row.text[:_SHOWN],
             "message": f"Record {row.row} is no row: {row.reason}. Correct it in the source.",
-            "operation": operation,
         }
         for row in rows
     ]
@@ -96,7 +94,9 @@ def _rule_errors(decision: Decision, staged: Staged, rows_file: Path, wanted: st
     errors = [_cell_error(line, transform.time_zone) for line in transform.lines]
     errors += [_violation(line, transform.time_zone) for line in transform.lines if line.is_soft]
     if transform.keys:
-        errors = [*_key_errors(decision, transform.keys[0]), *errors]
+        errors = [*_key_errors(decision), *errors]
+    if decision.spec.action_column:
+        errors = [_action_error(decision), *errors]
     if decision.duplicates:
         joined += f" LEFT JOIN (SELECT nkey AS d_nkey, n AS d_n, first_rows FROM {DUPLICATES}) ON d_nkey = nkey"
     if decision.existing:
@@ -107,7 +107,7 @@ def _rule_errors(decision: Decision, staged: Staged, rows_file: Path, wanted: st
     listed = f"list_filter([{', '.join(errors)}], lambda e: e IS NOT NULL)"
     return (
         f'SELECT _row, e.source, e.code, e.field, e."column", e.value, e.message, '
-        f"'{operation_of(decision.spec)}' AS operation, record_id, key "
+        f"{_operation(decision)} AS operation, record_id, key "
         f"FROM (SELECT _row, key, record_id, unnest({listed}) AS e FROM {joined}) ORDER BY _row"
     )
 
@@ -146,12 +146,37 @@ def _struct(line: Line, code: str, message: str, source: str = "rule") -> str:
     )
 
 
-def _key_errors(decision: Decision, key: Line) -> list[str]:
+def _operation(decision: Decision) -> str:
+    """SQL: what the row would have been sent as."""
+    if decision.upserts:
+        return "'upsert'"
+    behaviour = decision.spec.behaviour
+    of_match = {"delete": "delete", "ignore": "insert"}.get(behaviour.changed, "update")
+    of_new = "insert" if behaviour.new == "insert" else of_match
+    return f"CASE WHEN record_id IS NULL THEN '{of_new}' ELSE '{of_match}' END"
+
+
+def _action_error(decision: Decision) -> str:
+    """SQL: the error of a row whose own column does not say what becomes of it."""
+    column = decision.spec.action_column
+    wrong = f" in the column '{column}' is no action. Write one of {', '.join(ACTIONS)}."
+    message = f"'''' || coalesce(left(action_raw, {_SHOWN}), '') || '''' || {literal(wrong)}"
+    error = f"{{'source': 'rule', 'code': {literal(rules.ACTION)}, 'field': NULL, 'column': {literal(column)}, "
+    return f"CASE WHEN action_text IS NULL THEN {error}'value': left(action_raw, {_SHOWN}), 'message': {message}}} END"
+
+
+def _key_errors(decision: Decision) -> list[str]:
     """SQL: the errors of a row's key as structs: blank, standing twice, of several records, of another row's record."""
-    text = f"t_{key.index}"
-    name = f"{key.field.label} ({key.field.name})"
-    blank = literal(f"The sync key {name} is blank, so no record can be found for this row. Fill it in.")
-    errors = [f"CASE WHEN {text} IS NULL THEN {_struct(key, literal(rules.BLANK_KEY), blank)} END"]
+    keys = decision.transform.keys
+    key = keys[0]
+    shown = [f"coalesce(t_{line.index}, '')" for line in keys]
+    text = f"t_{key.index}" if len(keys) == 1 else f"({shown_key(shown)})"
+    name = ", ".join(f"{line.field.label} ({line.field.name})" for line in keys)
+    errors = []
+    for line in keys:
+        of = f"{line.field.label} ({line.field.name})"
+        blank = literal(f"The sync key {of} is blank, so no record can be found for this row. Fill it in.")
+        errors.append(f"CASE WHEN t_{line.index} IS NULL THEN {_struct(line, literal(rules.BLANK_KEY), blank)} END")
     if decision.duplicates:
         more = "CASE WHEN d_n > 10 THEN ' and ' || (d_n - 10) || ' more' ELSE '' END"
         message = (

@@ -29,6 +29,7 @@ BLANK_KEY = "Blank Key"
 DUPLICATE_KEY = "Duplicate Key"
 AMBIGUOUS_KEY = "Ambiguous Key"
 MALFORMED = "Malformed Row"
+ACTION = "Invalid Action"
 
 
 @dataclasses.dataclass(frozen=True)

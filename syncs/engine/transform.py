@@ -30,11 +30,13 @@ class Transform:
     lines: the lines of the mapping, in its order.
     keys: the lines that feed the sync key, in the order of the key's fields; empty without one.
     time_zone: in which a date-time without an offset is read.
+    carried: further columns, by name the SQL over the staged table that they are taken from.
     """
 
     lines: tuple[Line, ...]
     keys: tuple[Line, ...]
     time_zone: str
+    carried: dict[str, str] = dataclasses.field(default_factory=dict)
 
     @classmethod
     def of(cls, spec: SyncSpec, describe: ObjectDescribe, columns: tuple[str, ...]) -> Transform:
@@ -49,6 +51,11 @@ class Transform:
         return -(-len(self.lines) // MASK_BITS)
 
     @property
+    def counted_masks(self) -> list[str]:
+        """The names of the masks whose bits are counted and shown."""
+        return [f"adjusted_{m}" for m in range(self.masks)] + [f"soft_{m}" for m in self.soft_masks]
+
+    @property
     def soft_masks(self) -> range:
         """The numbers of the mask columns for cells that break a rule of a line that is not validated."""
         return range(self.masks if any(line.is_soft for line in self.lines) else 0)
@@ -60,7 +67,8 @@ class Transform:
         """
         lines = self.lines if lines is None else lines
         texts = ", ".join(f"{_text(line)} AS t_{line.index}" for line in lines)
-        query = f"SELECT _row, {texts} FROM {staged}"
+        carried = "".join(f", {sql} AS {name}" for name, sql in self.carried.items())
+        query = f"SELECT _row, {texts}{carried} FROM {staged}"
         canonical = [
             f"{values.canonical(line.family, f't_{line.index}', self.time_zone)} AS n_{line.index}"
             for line in lines
@@ -71,15 +79,17 @@ class Transform:
     def encoded(self, staged: str) -> str:
         """A query for what every staged row becomes.
 
-        Its columns: `_row`; `e_<i>`; `key` and `nkey` (NULL without a key), the key as sent and as Salesforce
-        compares it; and for each mask m: `bad_<m>`, a bit for each cell that cannot be sent, `missing_<m>`, a bit for
-        each blank that a new record must not have, `adjusted_<m>`, a bit for each cell that was made to fit, and, for
-        `m` in `soft_masks`, `soft_<m>`, a bit for each cell that breaks a rule without keeping its row from being sent.
+        Its columns: `_row`; what is carried; `v_<i>` of the key's lines; `e_<i>`; `key` and `nkey` (NULL without a
+        key), the key as sent and as Salesforce compares it; and for each mask m: `bad_<m>`, a bit for each cell that
+        cannot be sent, `missing_<m>`, a bit for each blank that a new record must not have, `adjusted_<m>`, a bit for
+        each cell that was made to fit, and, for m in `soft_masks`, `soft_<m>`, a bit for each cell that breaks a rule
+        without keeping its row from being sent.
         """
         checked = ", ".join(f"{values.encoded(line, canonical_name(line))} AS v_{line.index}" for line in self.lines)
+        parts = [f"v_{line.index}" for line in self.keys]
         return (
-            f"SELECT _row, {', '.join(_sent(line) for line in self.lines)}, {self._key_columns()}, "
-            f"{', '.join(self._mask_columns())} "
+            f"SELECT {', '.join(['_row', *self.carried, *parts])}, {', '.join(_sent(line) for line in self.lines)}, "
+            f"{self._key_columns()}, {', '.join(self._mask_columns())} "
             f"FROM (SELECT *, {checked} FROM ({self.texts(staged)}))"
         )
 

@@ -1,0 +1,9 @@
+"""Rules."""
+
+from __future__ import annotations
+
+from typing import Any
+
+
+def targets_of(rule: dict[str, Any] | None) -> tuple[str, ...]:
+    return ()
