@@ -41,7 +41,7 @@ def finish(job: Job, lease: Lease) -> None:
             planner.workspace, planner.spec, planner.staged, plan, outcomes, unresolved, folder, "final"
         )
     pointer = _write_snapshot(planner, plan, final)
-    status, reason = _verdict(job, batches, final)
+    status, reason = _verdict(job, batches, final, plan.violations)
     lease.check()
     replaced = _end(job, lease, final, pointer, status, reason)
     if pointer is not None and replaced is not None:
@@ -99,7 +99,7 @@ def _write_refusals(planner: Planner, plan: Plan, final: engine.Final) -> dict[s
     return written.to_json() if written else None
 
 
-def _verdict(job: Job, batches: list[Batch], final: engine.Final) -> tuple[Status, str]:
+def _verdict(job: Job, batches: list[Batch], final: engine.Final, violations: int) -> tuple[Status, str]:
     """How the job ended, and why in plain words when not well."""
     reasons = "; ".join(dict.fromkeys(batch.reason for batch in batches if batch.unresolved and batch.reason))
     if not final.balanced:
@@ -111,6 +111,9 @@ def _verdict(job: Job, batches: list[Batch], final: engine.Final) -> tuple[Statu
         return Status.FAILED, reasons
     if source["malformed"] or source["rejected"] or source["failed"] or dropped["failed"]:
         return Status.PARTIAL, ""
+    if violations:
+        rows = "1 row breaks a rule" if violations == 1 else f"{violations:,} rows break rules"
+        return Status.PARTIAL, f"{rows} of a line that is not validated, and went on all the same."
     return Status.SUCCEEDED, ""
 
 
@@ -119,7 +122,8 @@ def _end(
 ) -> dict[str, Any] | None:
     """Write the end, in one transaction. Returns the snapshot pointer that was replaced, if there was one."""
     plan = job.manifests["plan"]
-    counts = {**final.source, "dropped": final.dropped, "trimmed": plan["trimmed"], "rounded": plan["rounded"]}
+    told = {"trimmed": plan["trimmed"], **plan["adjusted"], "violations": plan["violations"]}
+    counts = {**final.source, "dropped": final.dropped, **told}
     groups = [_error_group(job, group) for group in final.groups]
     manifests = {**job.manifests, "final": final.to_json()}
     sync = Sync.all_objects.filter(pk=job.sync_id)

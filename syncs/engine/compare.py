@@ -27,7 +27,8 @@ from syncs.engine.reads import Columns, key_queries, known_for, outside_query
 from syncs.engine.rejects import write_errors
 from syncs.engine.sql import literal, parquet
 from syncs.engine.stage import Staged
-from syncs.engine.transform import MASK_BITS, Transform, bit_of
+from syncs.engine.tally import Tally
+from syncs.engine.transform import Transform
 from syncs.engine.workspace import Workspace
 from syncs.spec import SyncSpec
 
@@ -132,7 +133,7 @@ def plan(
     with workspace.connect(ordered=True) as connection:
         planner.prepare(connection)
         planner.write(connection, progress)
-        write_errors(connection, planner.decision, staged, planner.rows_file, planner.errors_file)
+        planner.violations = write_errors(connection, planner.decision, staged, planner.rows_file, planner.errors_file)
     return planner.manifest()
 
 
@@ -162,7 +163,8 @@ class _Planner:
         self._payloads = PlannedFiles(spec, folder, prefix)
         self._actions: dict[str, int] = {}
         self._dropped: dict[str, int] = {}
-        self._rounded: dict[str, int] = {}
+        self._tally = Tally(self._transform.lines)
+        self.violations = 0
         self._known = self._unread = self._deletes = self._fingerprint = 0
         self._withheld_reason = ""
 
@@ -309,6 +311,7 @@ class _Planner:
         if not self._transform.keys:
             hashes += [("content_hi", pa.uint64()), ("content_lo", pa.uint64())]
         masks = [(f"bad_{m}", pa.int64()) for m in range(self._transform.masks)]
+        masks += [(f"soft_{m}", pa.int64()) for m in self._transform.soft_masks]
         numbers = [("_row", pa.int64()), ("_seq", pa.int64())]
         return pa.schema([*numbers, *((name, pa.string()) for name in names), ("batch", pa.int32()), *hashes, *masks])
 
@@ -366,19 +369,9 @@ class _Planner:
         return self._spec.behaviour.dropped == "expire" and self._expire_field not in mapped
 
     def _look_at(self, table: pa.Table) -> None:
-        """Count the rows whose key could not be read, and the cells that were rounded."""
+        """Count the rows whose key could not be read, and the cells that were made to fit."""
         self._unread += table.column("nkey").null_count if self._transform.keys else 0
-        for number in range(self._transform.masks):
-            mask = table.column(f"rounded_{number}")
-            if not pc.max(mask).as_py():
-                continue
-            for line in self._transform.lines:
-                bit = bit_of(line)
-                if line.index // MASK_BITS != number or line.family != "number":
-                    continue
-                cells = pc.sum(pc.not_equal(pc.bit_wise_and(mask, bit), 0)).as_py()
-                if cells:
-                    self._rounded[line.field.name] = self._rounded.get(line.field.name, 0) + cells
+        self._tally.look_at(table)
 
     # --- records that left the source ---
 
@@ -455,7 +448,8 @@ class _Planner:
             batches=self._batches,
             counts=counts,
             trimmed=self._trimmed(),
-            rounded=self._rounded,
+            adjusted=self._tally.counts,
+            violations=self.violations,
             known=self._known,
             unread_keys=self._unread + len(self._staged.malformed),
             guard=self._guard(),

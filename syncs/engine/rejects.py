@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import dataclasses
+from collections.abc import Sequence
 from pathlib import Path
 
 import duckdb
@@ -17,7 +19,9 @@ from syncs.engine.sql import literal, parquet
 from syncs.engine.stage import Staged
 from syncs.engine.transform import MASK_BITS, bit_of, shown_key
 
-# Row errors, of whatever source: `source` is "rule" for sfsync's own, "salesforce" for what was refused there.
+# Row errors, of whatever source: `source` is "rule" for a row that sfsync rejected, VIOLATION for one that broke a rule
+# of a line that is not validated and went through all the same, "salesforce" for what was refused there.
+VIOLATION = "violation"
 ERROR_SCHEMA = pa.schema(
     [
         ("_row", pa.int64()),
@@ -39,18 +43,24 @@ _SHOWN = 255
 def write_errors(
     connection: duckdb.DuckDBPyConnection, decision: Decision, staged: Staged, rows_file: Path, to: Path
 ) -> int:
-    """Write the row errors of a plan whose rows stand in `rows_file`; return how many there are."""
+    """Write the row errors of a plan whose rows stand in `rows_file`; return how many rows went through with one."""
+    told = " OR ".join(["action = 'rejected'", *(f"soft_{m} <> 0" for m in decision.transform.soft_masks)])
     with TableWriter(to, ERROR_SCHEMA) as writer:
         if staged.malformed:
             writer.add(visible_table(_malformed(staged.malformed)))
-        for first, last in row_ranges(connection, f"(SELECT _row FROM {parquet(rows_file)} WHERE action = 'rejected')"):
-            for batch in stream(connection, _rejected(decision, staged, rows_file, first, last)):
+        for first, last in row_ranges(connection, f"(SELECT _row FROM {parquet(rows_file)} WHERE {told})"):
+            wanted = f"({told}) AND _row BETWEEN {first} AND {last}"
+            for batch in stream(connection, _rule_errors(decision, staged, rows_file, wanted, first, last)):
                 writer.add(visible_table(pa.Table.from_batches([batch]).cast(ERROR_SCHEMA)))
         if decision.existing:
             for batch in stream(connection, _ambiguous_dropped(rows_file)):
                 writer.add(visible_table(pa.Table.from_batches([batch]).cast(ERROR_SCHEMA)))
         writer.finish()
-    return writer.rows
+    if not decision.transform.soft_masks:
+        return 0
+    through = f"SELECT count(*) FROM {parquet(rows_file)} WHERE ({told}) AND action <> 'rejected'"
+    [(violations,)] = connection.execute(through).fetchall()
+    return int(violations)
 
 
 def _malformed(rows: tuple[MalformedRow, ...]) -> pa.Table:
@@ -67,18 +77,22 @@ def _malformed(rows: tuple[MalformedRow, ...]) -> pa.Table:
     return pa.Table.from_pylist(errors, schema=ERROR_SCHEMA)
 
 
-def _rejected(decision: Decision, staged: Staged, rows_file: Path, first: int, last: int) -> str:
-    """A query for the errors of the rejected rows from `first` to `last`, several of one row beneath each other."""
+def _rule_errors(decision: Decision, staged: Staged, rows_file: Path, wanted: str, first: int, last: int) -> str:
+    """A query for the errors of the rows from `first` to `last`, several of one row beneath each other.
+
+    wanted: a condition on the plan's lines, those of the rows that have errors.
+    """
     transform = decision.transform
-    masks = ", ".join(f"bad_{m}" for m in range(transform.masks))
-    rejected = (
-        f"(SELECT _row AS r_row, nkey, key, record_id, {masks} FROM {parquet(rows_file)} "
-        f"WHERE action = 'rejected' AND _row BETWEEN {first} AND {last})"
+    masks = [f"bad_{m}" for m in range(transform.masks)] + [f"soft_{m}" for m in transform.soft_masks]
+    rows = (
+        f"(SELECT _row AS r_row, action, nkey, key, record_id, {', '.join(masks)} FROM {parquet(rows_file)} "
+        f"WHERE {wanted})"
     )
-    source = f"{parquet(staged.path)} SEMI JOIN {rejected} ON _row = r_row WHERE _row BETWEEN {first} AND {last}"
+    source = f"{parquet(staged.path)} SEMI JOIN {rows} ON _row = r_row WHERE _row BETWEEN {first} AND {last}"
     texts = transform.texts(f"(SELECT * FROM {source})")
-    joined = f"({texts}) JOIN {rejected} ON _row = r_row"
+    joined = f"({texts}) JOIN {rows} ON _row = r_row"
     errors = [_cell_error(line, transform.time_zone) for line in transform.lines]
+    errors += [_violation(line, transform.time_zone) for line in transform.lines if line.is_soft]
     if transform.keys:
         errors = [*_key_errors(decision), *errors]
     if decision.spec.action_column:
@@ -92,28 +106,42 @@ def _rejected(decision: Decision, staged: Staged, rows_file: Path, first: int, l
         joined += f" LEFT JOIN ({shared}) ON m_nkey = nkey"
     listed = f"list_filter([{', '.join(errors)}], lambda e: e IS NOT NULL)"
     return (
-        f"SELECT _row, 'rule' AS source, e.code, e.field, e.\"column\", e.value, e.message, "
+        f'SELECT _row, e.source, e.code, e.field, e."column", e.value, e.message, '
         f"{_operation(decision)} AS operation, record_id, key "
         f"FROM (SELECT _row, key, record_id, unnest({listed}) AS e FROM {joined}) ORDER BY _row"
     )
 
 
 def _cell_error(line: Line, time_zone: str) -> str:
-    """SQL: the error of one cell as a struct, NULL when the cell is good."""
-    *first, last = rules.rules_of(line, time_zone)
-    codes = " ".join(f"WHEN {rule.condition} THEN {literal(rule.code)}" for rule in first)
-    messages = " ".join(f"WHEN {rule.condition} THEN {rule.message}" for rule in first)
-    error = _struct(
-        line,
-        f"CASE {codes} ELSE {literal(last.code)} END",
-        f"CASE {messages} ELSE {last.message} END",
-    )
+    """SQL: the error of one cell that keeps its row from being sent, as a struct; NULL when there is none."""
+    error = _first_broken(line, rules.rules_of(line, time_zone))
     return f"CASE WHEN bad_{line.index // MASK_BITS} & {bit_of(line)} <> 0 THEN {error} END"
 
 
-def _struct(line: Line, code: str, message: str) -> str:
+def _violation(line: Line, time_zone: str) -> str:
+    """SQL: the error of one cell that breaks a rule without keeping its row from being sent, as a struct, or NULL."""
+    told = [
+        dataclasses.replace(rule, message=f"{rule.message} || ' The rest of the row went on without it.'")
+        for rule in rules.rules_of(line, time_zone, soft=True)
+    ]
+    mask, bit = line.index // MASK_BITS, bit_of(line)
+    # Where a new record cannot do without the value, the row was rejected for that.
+    broken = f"soft_{mask} & {bit} <> 0 AND coalesce(bad_{mask}, 0) & {bit} = 0"
+    return f"CASE WHEN {broken} THEN {_first_broken(line, told, VIOLATION)} END"
+
+
+def _first_broken(line: Line, broken: Sequence[rules.Rule], source: str = "rule") -> str:
+    *first, last = broken
+    codes = " ".join(f"WHEN {rule.condition} THEN {literal(rule.code)}" for rule in first)
+    messages = " ".join(f"WHEN {rule.condition} THEN {rule.message}" for rule in first)
+    code, message = f"CASE {codes} ELSE {literal(last.code)} END", f"CASE {messages} ELSE {last.message} END"
+    return _struct(line, code, message, source)
+
+
+def _struct(line: Line, code: str, message: str, source: str = "rule") -> str:
     return (
-        f"{{'code': {code}, 'field': {literal(line.field.name)}, 'column': {literal(line.mapping.source_column)}, "
+        f"{{'source': {literal(source)}, 'code': {code}, 'field': {literal(line.field.name)}, "
+        f"'column': {literal(line.mapping.source_column)}, "
         f"'value': left(t_{line.index}, {_SHOWN}), 'message': {message}}}"
     )
 
@@ -133,7 +161,7 @@ def _action_error(decision: Decision) -> str:
     column = decision.spec.action_column
     wrong = f" in the column '{column}' is no action. Write one of {', '.join(ACTIONS)}."
     message = f"'''' || coalesce(left(action_raw, {_SHOWN}), '') || '''' || {literal(wrong)}"
-    error = f"{{'code': {literal(rules.ACTION)}, 'field': NULL, 'column': {literal(column)}, "
+    error = f"{{'source': 'rule', 'code': {literal(rules.ACTION)}, 'field': NULL, 'column': {literal(column)}, "
     return f"CASE WHEN action_text IS NULL THEN {error}'value': left(action_raw, {_SHOWN}), 'message': {message}}} END"
 
 
