@@ -433,7 +433,7 @@ class _Planner:
     def manifest(self) -> Plan:
         """The plan, once everything is written."""
         columns = tuple(
-            PlannedColumn(line.field.name, line.sent_as, line.family, line.field.case_sensitive)
+            PlannedColumn(line.field.name, line.sent_as, line.family, line.value_field.case_sensitive)
             for line in self._transform.lines
         )
         counts = self._counts()

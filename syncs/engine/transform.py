@@ -61,14 +61,16 @@ class Transform:
         return range(self.masks if any(line.is_soft for line in self.lines) else 0)
 
     def texts(self, staged: str, lines: tuple[Line, ...] | None = None) -> str:
-        """A query for `_row` and the columns t_<i> and n_<i> of `lines` (all of them unless told).
+        """A query for `_row` and the columns t_<i> and n_<i> of `lines` (all of them unless told); of computed lines
+        also xe_<i>, there is no value, and of resolved lookups xi_<i>, the ids of several parents.
 
         staged: a FROM item with the columns of a staged table.
         """
         lines = self.lines if lines is None else lines
         texts = ", ".join(f"{_text(line)} AS t_{line.index}" for line in lines)
+        flags = "".join(f", {name}" for line in lines for name in _flags(line))
         carried = "".join(f", {sql} AS {name}" for name, sql in self.carried.items())
-        query = f"SELECT _row, {texts}{carried} FROM {staged}"
+        query = f"SELECT _row, {texts}{flags}{carried} FROM {staged}"
         canonical = [
             f"{values.canonical(line.family, f't_{line.index}', self.time_zone)} AS n_{line.index}"
             for line in lines
@@ -85,7 +87,7 @@ class Transform:
         each cell that was made to fit, and, for m in `soft_masks`, `soft_<m>`, a bit for each cell that breaks a rule
         without keeping its row from being sent.
         """
-        checked = ", ".join(f"{values.encoded(line, canonical_name(line))} AS v_{line.index}" for line in self.lines)
+        checked = ", ".join(f"{_checked(line)} AS v_{line.index}" for line in self.lines)
         parts = [f"v_{line.index}" for line in self.keys]
         return (
             f"SELECT {', '.join(['_row', *self.carried, *parts])}, {', '.join(_sent(line) for line in self.lines)}, "
@@ -100,7 +102,7 @@ class Transform:
         """
         if not self.keys:
             raise ValueError("this sync has no key")
-        checked = ", ".join(f"{values.encoded(line, canonical_name(line))} AS v_{line.index}" for line in self.keys)
+        checked = ", ".join(f"{_checked(line)} AS v_{line.index}" for line in self.keys)
         inner = f"SELECT *, {checked} FROM ({self.texts(staged, self.keys)})"
         parts = ", ".join(f"v_{line.index} AS k_{place}" for place, line in enumerate(self.keys))
         return f"SELECT _row, {self._key_columns()}, {parts} FROM ({inner})"
@@ -121,7 +123,7 @@ class Transform:
             columns.append(f"{_mask((line, _bad(line)) for line in lines if not line.is_soft)} AS bad_{mask}")
             required = ((line, f"v_{line.index} IS NULL") for line in lines if _is_required(line))
             columns.append(f"{_mask(required)} AS missing_{mask}")
-            adjusted = ((line, f"v_{line.index} <> {canonical_name(line)}") for line in lines if line.adjustment)
+            adjusted = ((line, _adjusted(line)) for line in lines if line.adjustment)
             columns.append(f"{_mask(adjusted)} AS adjusted_{mask}")
             if mask in self.soft_masks:
                 soft = ((line, _bad(line)) for line in lines if line.is_soft)
@@ -175,7 +177,15 @@ def normalised_key(family: Family, case_sensitive: bool, text: str, time_zone: s
     return compared(family, case_sensitive, trimmed)
 
 
+def _flags(line: Line) -> list[str]:
+    flags = [f"xe_{line.index}"] if line.computed else []
+    return [*flags, f"xi_{line.index}"] if line.is_resolved else flags
+
+
 def _text(line: Line) -> str:
+    if line.is_resolved:
+        # Blanks took their default before the parent was looked for.
+        return f"nullif(x_{line.index}, '')"
     if line.column is None:
         text = f"nullif({literal((line.mapping.constant or '').strip(values.WHITE_SPACE))}, '')"
     else:
@@ -183,6 +193,23 @@ def _text(line: Line) -> str:
     if line.mapping.when_blank == "default":
         return f"coalesce({text}, {literal(line.mapping.default.strip(values.WHITE_SPACE))})"
     return text
+
+
+def _checked(line: Line) -> str:
+    """SQL: what is sent for a value of the line, or NULL."""
+    value = values.encoded(line, canonical_name(line))
+    return f"CASE WHEN NOT xe_{line.index} THEN {value} END" if line.computed else value
+
+
+def has_no_parent(line: Line) -> str:
+    """SQL condition over a resolved lookup's columns: no record has its value."""
+    text = f"t_{line.index}"
+    return f"(xe_{line.index} AND xi_{line.index} IS NULL AND {text} IS NOT NULL AND {text} <> '{values.CLEARED}')"
+
+
+def _adjusted(line: Line) -> str:
+    """SQL condition: the cell was made to fit."""
+    return has_no_parent(line) if line.adjustment == "parents" else f"v_{line.index} <> {canonical_name(line)}"
 
 
 def _sent(line: Line) -> str:
@@ -200,7 +227,8 @@ def _bad(line: Line) -> str:
         return f"{value} IS NULL{cleared}"
     if line.clears and not line.field.nillable:
         return f"{value} IS NULL"
-    return f"{text} IS NOT NULL AND {value} IS NULL"
+    bad = f"{text} IS NOT NULL AND {value} IS NULL"
+    return f"{bad} AND NOT {has_no_parent(line)}" if line.adjustment == "parents" else bad
 
 
 def _is_required(line: Line) -> bool:

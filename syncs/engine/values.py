@@ -75,7 +75,7 @@ def encoded(line: Line, value: str) -> str:
     if line.family not in ("text", "email", "picklist", "multipicklist"):
         return value
     can_be_sent = [f"{value} <> '{CLEARED}'", f"NOT {has_nul(value)}"]
-    fitting = [fits(value, line.field.length)] if line.field.length else []
+    fitting = [fits(value, line.value_field.length)] if line.value_field.length else []
     if line.is_restricted:
         fitting.append(in_picklist(line, value))
     sent = f"WHEN {' AND '.join([*can_be_sent, *fitting])} THEN {value}"
@@ -92,7 +92,7 @@ def _truncated(line: Line, value: str) -> str:
     A character of two units is never cut in two: each is followed by a NUL, so that it counts as two characters, and
     loses its place when its NUL is cut off. NULL when what is left cannot be sent.
     """
-    longest = line.field.length
+    longest = line.value_field.length
     wide = "[\\x{10000}-\\x{10FFFF}]"
     marked = f"left(regexp_replace({value}, '({wide})', '\\1' || chr(0), 'g'), {longest})"
     whole = f"replace(regexp_replace({marked}, '{wide}$', ''), chr(0), '')"
@@ -209,7 +209,7 @@ def _fitted_number(line: Line, number: str) -> str:
     fraction = rf"\.[0-9]{{1,{scale}}}" if scale else None
     pattern = rf"-?(?:0|[1-9][0-9]{{0,{whole - 1}}})" if whole > 0 else "-?0"
     fits_as_is = full_match(number, pattern + (f"(?:{fraction})?" if fraction else ""))
-    if line.mapping.too_precise == "reject":
+    if line.adjustment != "rounded":
         return f"CASE WHEN {fits_as_is} THEN {number} END"
     rounded = _rounded(number, scale)
     small = f"{digits_before_point(number)} <= {whole}"
@@ -305,7 +305,7 @@ def in_picklist(line: Line, value: str) -> str:
 
 
 def _listed(line: Line) -> str:
-    return literals(line.field.picklist_values)
+    return literals(line.value_field.picklist_values)
 
 
 # Unicode's White_Space and the four separators of ASCII: what pyarrow's `utf8_trim_whitespace` takes off, too.
