@@ -17,6 +17,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from connections.salesforce.describe import ObjectDescribe
+from syncs.engine import conditions
 from syncs.engine.decide import ACTIONS, DUPLICATES, EXISTING, SHARED, TARGETS, Decision
 from syncs.engine.destination import NAMED_RECORDS, Destination, grouped, keyed, spelled, target_columns
 from syncs.engine.dropped import acting_query, any_new_key, dropped_query
@@ -80,10 +81,30 @@ def decision_of(
         listed = ", ".join(map(literal, ACTIONS))
         carried["action_raw"] = f"c_{staged.columns.index(spec.action_column)}"
         carried["action_text"] = f"CASE WHEN {column} IN ({listed}) THEN {column} END"
+    rule = None
+    if spec.behaviour.changed == "conditional" and spec.changed_rule is not None:
+        rule = _rule_sql(spec, describe)
+        for number, name in enumerate(conditions.sources_of(spec.changed_rule)):
+            carried[f"rs_{number}"] = f"c_{staged.columns.index(name)}"
     transform = dataclasses.replace(transform, carried=carried)
-    decision = Decision(spec, transform, None, baseline=asked is not None and asked.baseline)
+    decision = Decision(spec, transform, None, rule=rule, baseline=asked is not None and asked.baseline)
     fields = tuple(line.field.name for line in decision.compared)
     return dataclasses.replace(decision, known=known_for(spec, transform, known, fields))
+
+
+def _rule_sql(spec: SyncSpec, describe: ObjectDescribe) -> str:
+    """SQL over rs_<n> and rt_<n>: the condition under which a changed row updates its record."""
+    assert spec.changed_rule is not None
+    sources, targets = conditions.sources_of(spec.changed_rule), conditions.targets_of(spec.changed_rule)
+    sides = conditions.Sides(
+        source=lambda name: f"rs_{sources.index(name)}",
+        columns=spec.columns,
+        target=lambda name: f"rt_{targets.index(name)}",
+        describe=describe,
+        parameters=spec.parameters,
+        time_zone=spec.time_zone,
+    )
+    return conditions.to_sql(spec.changed_rule, sides)
 
 
 def keys_to_read(
