@@ -24,10 +24,11 @@ from connections.sessions import salesforce_session
 from jobs import existing, files
 from jobs.errors import JobRefused, Misconfigured
 from jobs.leases import Lease
+from jobs.lookups import Resolver
 from jobs.models import Batch, Job, Status
 from jobs.results import results_of
 from jobs.states import StatusChanged, note
-from syncs.engine import compare, destination, replay, snapshot, stage, validate
+from syncs.engine import compare, destination, lookups, replay, snapshot, stage, validate
 from syncs.engine.plan import Plan
 from syncs.engine.reads import Columns, reads_everything
 from syncs.engine.stage import Staged
@@ -58,6 +59,9 @@ class Planner:
         """
         self._stage("describe", self._describe)
         self._stage("staged", self._read_source)
+        if lookups.is_needed(self.spec, self.describe, self.read.columns):
+            self._stage("lookup_values", lambda: self._resolver().values())
+            self._stage("lookups", lambda: self._resolver().resolve())
         self._stage("snapshot", self._pick_snapshot)
         self._stage("keys", self._keys_to_read)
         self._stage("existing", self._read_existing)
@@ -107,6 +111,8 @@ class Planner:
         session = salesforce_session(self.job.destination)
         org_id = session.identity.org_id
         described = describe_object(session, self.spec.object)
+        parents = {name: describe_object(session, name) for name in lookups.objects_of(self.spec, described)}
+        described = dataclasses.replace(described, parents=parents)
         with files.attempt(self.job, "describe") as folder:
             path = folder / "object.json"
             with open(path, "w", encoding="utf-8") as file:
@@ -151,8 +157,17 @@ class Planner:
         return staged.to_json()
 
     @cached_property
-    def staged(self) -> Staged:
+    def read(self) -> Staged:
+        """The source as it was read."""
         return Staged.from_json(self.job.manifests["staged"])
+
+    def _resolver(self) -> Resolver:
+        return Resolver(self.job, self.lease, self.workspace, self.spec, self.describe, self.read)
+
+    @cached_property
+    def staged(self) -> Staged:
+        """What the plan is made from: the source with what was worked out of it."""
+        return Staged.from_json(self.job.manifests.get("lookups") or self.job.manifests["staged"])
 
     def _pick_snapshot(self) -> dict[str, Any]:
         """Which snapshot the plan compares with (path), and on which one the outcomes are written (base)."""

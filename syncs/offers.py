@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import dataclasses
 import re
-from collections.abc import Callable
-from functools import cached_property
+from collections.abc import Callable, Iterable
+from functools import cached_property, partial
 from typing import TypeVar
 
 from connections import discover
@@ -71,6 +71,18 @@ class Offers:
         if destination is None or not self.object:
             return None
         return self._try(lambda: discover.describe(destination, self.object, refresh=self.refresh))
+
+    def parents(self, names: Iterable[str]) -> dict[str, ObjectDescribe]:
+        """By API name, those of these objects that Salesforce tells of."""
+        destination = self.destination
+        if destination is None:
+            return {}
+        found = {}
+        for name in names:
+            parent = self._try(partial(discover.describe, destination, name, refresh=self.refresh))
+            if parent is not None:
+                found[name] = parent
+        return found
 
     def fields(self) -> list[Field] | None:
         """Fields of the object that a line can be mapped to, the required ones first."""

@@ -137,7 +137,9 @@ class Line:
         """How a value that does not fit is changed, where the line allows that; every such cell is counted."""
         if self.mapping.lookup is not None:
             # A part of a parent's value would be another parent's.
-            return "parents" if self.is_resolved and self.mapping.missing_parent == "leave" else None
+            return (
+                "parents" if self.is_resolved and not self.is_key and self.mapping.missing_parent == "leave" else None
+            )
         if self.family == "number" and self.mapping.too_precise == "round":
             return "rounded"
         if self.family == "text" and self.mapping.too_long == "truncate" and self.field.length:

@@ -161,7 +161,9 @@ def _picklist_rules(line: Line, name: str) -> list[Rule]:
         unknown = f"list_filter(string_split({value}, ';'), lambda v: NOT list_contains([{allowed}], v))"
         shown = f"'''' || left(array_to_string({unknown}, ''', '''), 255) || ''''"
         condition = f"{value} IS NULL OR {condition}"
-    known = ", ".join(line.value_field.picklist_values[:10]) + (", ..." if len(line.value_field.picklist_values) > 10 else "")
+    known = ", ".join(line.value_field.picklist_values[:10]) + (
+        ", ..." if len(line.value_field.picklist_values) > 10 else ""
+    )
     way_out = f" is not among the values of the restricted picklist {name}: {known}."
     return [Rule(PICKLIST, condition, f"{shown} || {literal(way_out)}")]
 
