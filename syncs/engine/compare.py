@@ -477,6 +477,7 @@ class _Planner:
             withheld_reason=self._withheld_reason if counts["withheld"] else "",
             fingerprint=self._signature(),
             baseline=self._asked.baseline,
+            only_updated=tuple(line.field.name for line in self.decision.compared if line.mapping.write_on == "update"),
         )
 
     def _guard(self) -> Guard:

@@ -86,7 +86,8 @@ class Plan:
     columns: the mapped fields, in the order of the mapping. fields: those with a hash, which are compared.
     unread_keys: rows whose key could not be read. withheld_reason: why no deletes were planned, or "".
     fingerprint: the same for two plans that do the same to the same rows, whatever source they came from.
-    baseline: rows are put on record as what Salesforce holds, and nothing is sent.
+    baseline: rows are put on record as what Salesforce holds, and nothing is sent. only_updated: fields that inserts do
+    not write, so that nothing is known of them in a new record.
     """
 
     rows_file: Path
@@ -107,6 +108,7 @@ class Plan:
     withheld_reason: str
     fingerprint: str
     baseline: bool = False
+    only_updated: tuple[str, ...] = ()
 
     @property
     def keys(self) -> tuple[PlannedColumn, ...]:
@@ -138,7 +140,8 @@ class Plan:
         for batch in data["batches"]:
             batch["file"] = str(batch["file"])
         data["batches"], data["columns"] = list(data["batches"]), list(data["columns"])
-        data["fields"], data["key_fields"] = list(self.fields), list(self.key_fields)
+        for name in ("fields", "key_fields", "only_updated"):
+            data[name] = list(data[name])
         return data
 
     @classmethod
@@ -150,6 +153,7 @@ class Plan:
             "columns": tuple(PlannedColumn(**column) for column in data["columns"]),
             "fields": tuple(data["fields"]),
             "key_fields": tuple(data["key_fields"]),
+            "only_updated": tuple(data["only_updated"]),
             "batches": tuple(PlannedBatch(**{**batch, "file": Path(batch["file"])}) for batch in data["batches"]),
             "guard": Guard(**data["guard"]),
         }

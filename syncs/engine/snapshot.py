@@ -225,16 +225,18 @@ def _merged(plan: Plan, previous: Path | None, header: SnapshotHeader) -> list[s
     for place, field in enumerate(header.fields):
         told, before = planned.get(field.lower(), "NULL::UINTEGER"), known.get(field.lower(), "NULL::UINTEGER")
         # A record that was inserted just now holds nothing in the fields that were left alone.
-        merged = f"CASE outcome WHEN 'updated' THEN coalesce({told}, {before}) WHEN 'inserted' THEN {told} "
+        inserted = "NULL" if field in plan.only_updated else told
+        merged = f"CASE outcome WHEN 'updated' THEN coalesce({told}, {before}) WHEN 'inserted' THEN {inserted} "
         hashes.append(f"{merged} WHEN 'unknown' THEN NULL ELSE CASE WHEN NOT lost THEN {before} END END AS h_{place}")
     confirmed = "outcome IN ('inserted', 'updated')"
+    unknown_row = "WHEN outcome = 'inserted' THEN NULL " if plan.only_updated else ""
     return [
         "coalesce(t_nkey, v_nkey) AS nkey",
         f"CASE WHEN {confirmed} OR v_nkey IS NULL THEN t_key ELSE v_key END AS key",
         f"CASE WHEN {confirmed} THEN coalesce(t_id, v_id) WHEN NOT lost THEN coalesce(v_id, t_id) END AS id",
         f"CASE WHEN {confirmed} THEN 'present' WHEN outcome = 'expired' THEN 'expired' "
         "WHEN outcome = 'unknown' OR lost THEN 'maybe' ELSE v_state END AS state",
-        f"CASE WHEN {confirmed} THEN t_row_hash WHEN outcome IS DISTINCT FROM 'unknown' AND NOT lost "
+        f"CASE {unknown_row}WHEN {confirmed} THEN t_row_hash WHEN outcome IS DISTINCT FROM 'unknown' AND NOT lost "
         f"THEN {row_hash} END AS row_hash",
         *hashes,
     ]
