@@ -164,6 +164,20 @@ class RunSerializer(serializers.Serializer):
     full_resync = serializers.BooleanField(
         default=False, help_text="Send every row, whatever Salesforce is known to hold."
     )
+    baseline = serializers.BooleanField(
+        default=False, help_text="Record what the source holds as known in Salesforce, and send nothing."
+    )
+    parameters = serializers.DictField(
+        child=serializers.CharField(max_length=1000, allow_blank=True, trim_whitespace=False),
+        default=dict,
+        help_text="Values by name; those that are not given have their defaults.",
+    )
+
+    def validate(self, attrs: dict[str, Any]) -> dict[str, Any]:
+        """Raises ValidationError when both a full resync and a baseline are asked for."""
+        if attrs["full_resync"] and attrs["baseline"]:
+            raise serializers.ValidationError("Ask for a full resync or for a baseline, not for both.")
+        return attrs
 
 
 class ProblemSerializer(serializers.Serializer):

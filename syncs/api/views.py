@@ -107,26 +107,27 @@ class SyncView(Editable):
         """Start a job of the sync."""
         sync, options = self.get_object(), self.input(RunSerializer)
         key = _key_of(request)
-        earlier = self._earlier(key, sync, options["full_resync"])
+        earlier = self._earlier(key, sync, options)
         if earlier is not None:
             return earlier
         try:
-            job = start.start_job(sync, by=self.actor, full_resync=options["full_resync"], idempotency_key=key)
+            job = start.start_job(sync, by=self.actor, idempotency_key=key, **options)
         except (IntegrityError, JobRefused):
             # The same call may have been faster on another way.
-            earlier = self._earlier(key, sync, options["full_resync"])
+            earlier = self._earlier(key, sync, options)
             if earlier is None:
                 raise
             return earlier
         return Response(JobSerializer(job).data, status=201)
 
-    def _earlier(self, key: str | None, sync: Sync, full_resync: bool) -> Response | None:
+    def _earlier(self, key: str | None, sync: Sync, options: dict[str, Any]) -> Response | None:
         """The answer when a job was started by this key already."""
         known = Job.all_objects.filter(organization=self.actor.organization, idempotency_key=key)
         job = None if key is None else known.first()
         if job is None:
             return None
-        if (job.sync_id, job.full_resync) != (sync.pk, full_resync):
+        same = (job.sync_id, job.full_resync, job.baseline) == (sync.pk, options["full_resync"], options["baseline"])
+        if not same or not options["parameters"].items() <= job.parameters.items():
             raise Unprocessable("This Idempotency-Key was used for another start. Take a new one for each.")
         return Response(JobSerializer(job).data, headers={"Idempotent-Replayed": "true"})
 
