@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import duckdb
+import pyarrow as pa
 from django.db import transaction
 
 from jobs import files
@@ -124,7 +125,7 @@ def _readable(sync: Sync) -> Iterator[None]:
         yield
     except EngineError as error:  # a full disk, or too little memory: its message says so
         raise JobRefused(f"The parked rows of '{sync.name}' cannot be shown now. {error}") from None
-    except (duckdb.Error, OSError):
+    except (duckdb.Error, pa.ArrowInvalid, OSError):
         raise JobRefused(
             f"The list of parked rows of '{sync.name}' was changed just now, or its file is damaged. Look again."
         ) from None

@@ -12,18 +12,29 @@ from rest_framework.decorators import action
 from rest_framework.exceptions import ValidationError
 from rest_framework.request import Request
 from rest_framework.response import Response
+from rest_framework.utils.urls import replace_query_param
 
 from connections.secrets import SecretsUnreadable
 from jobs import remove, start
 from jobs.api.serializers import JobSerializer
 from jobs.errors import JobRefused
 from jobs.models import Job
+from jobs.parked import parked_count, parked_rows, release_parked
 from orgs import access, audit
 from orgs.api.base import Editable
 from orgs.api.errors import Conflict, Unprocessable
 from orgs.api.filters import IdFilter
 from orgs.models import Permission
-from syncs.api.serializers import ProblemsSerializer, RunSerializer, SyncSerializer, with_parts
+from syncs.api.serializers import (
+    ParkedRowsQuery,
+    ParkedRowsSerializer,
+    ProblemsSerializer,
+    ReleasedSerializer,
+    ReleaseSerializer,
+    RunSerializer,
+    SyncSerializer,
+    with_parts,
+)
 from syncs.models import Sync
 from syncs.offers import Offers
 from syncs.problems import problems_of
@@ -83,10 +94,11 @@ class SyncView(Editable):
         "run": Permission.EXECUTE,
         "pause": Permission.WRITE,
         "resume": Permission.WRITE,
+        "release": Permission.EXECUTE,
     }
-    slow = frozenset({"run", "problems"})
+    slow = frozenset({"run", "problems", "parked", "release"})
     answers = {JobRefused: Conflict, SecretsUnreadable: Conflict}
-    more_errors = {"run": ("422",)}
+    more_errors = {"run": ("422",), "parked": ("409",)}
 
     def get_queryset(self) -> QuerySet[Sync]:
         return with_parts(super().get_queryset())
@@ -152,6 +164,27 @@ class SyncView(Editable):
         if not access.may(self.actor, Permission.READ, sync):
             return Response(status=204)
         return Response(self.get_serializer(sync).data)
+
+    @extend_schema(operation_id="syncs_parked_list", responses=ParkedRowsSerializer, parameters=[ParkedRowsQuery])
+    @action(detail=True, filterset_class=None, pagination_class=None)
+    def parked(self, request: Request, pk: str) -> Response:
+        """Rows that are left out because Salesforce refused them for good in several jobs in a row, by key."""
+        query = ParkedRowsQuery(data=request.query_params)
+        query.is_valid(raise_exception=True)
+        asked = query.validated_data
+        page = parked_rows(self.get_object(), search=asked["search"], after=asked["after"], limit=asked["page_size"])
+        here = request.build_absolute_uri()
+        following = None if page.following is None else replace_query_param(here, "after", page.following)
+        return Response(ParkedRowsSerializer({"next": following, "previous": None, "results": page.rows}).data)
+
+    @extend_schema(request=ReleaseSerializer, responses=ReleasedSerializer)
+    @action(detail=True, methods=["post"], filterset_class=None)
+    def release(self, request: Request, pk: str) -> Response:
+        """Let the next job send parked rows again: all, or those with certain keys. Not while a job is live."""
+        sync = self.get_object()
+        released = release_parked(sync, by=self.actor, keys=self.input(ReleaseSerializer)["keys"])
+        sync.refresh_from_db(fields=["snapshot"])
+        return Response(ReleasedSerializer({"released": released, "parked": parked_count(sync)}).data)
 
     @extend_schema(responses=ProblemsSerializer)
     @action(detail=True, filterset_class=None, pagination_class=None)
