@@ -193,7 +193,7 @@ class SyncView(Editable):
         sync = self.get_object()
         for connection in (sync.source, sync.destination):
             access.require(self.actor, Permission.EXECUTE, connection)
-        found = problems_of(sync, Offers(sync.source, sync.destination, selection_of(sync.spec()), sync.object))
+        found = problems_of(sync, Offers(sync.source, sync.destination, selection_of(sync.spec_to_look_at()), sync.object))
         return Response(ProblemsSerializer({"results": found}).data)
 
 
