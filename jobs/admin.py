@@ -33,17 +33,7 @@ View = Callable[..., HttpResponseBase]
 
 @admin.register(Job)
 class JobAdmin(TenantAdmin):
-    list_display = [
-        "number",
-        "sync",
-        "action",
-        "shown_status",
-        "started_by",
-        "created_at",
-        "duration",
-        "rows",
-        "reason",
-    ]
+    list_display = ["number", "what", "shown_status", "started_by", "created_at", "duration", "rows", "reason"]
     list_filter = ["status", ("sync", ScopedFilter), "created_at"]
     list_select_related = ["sync"]
     search_fields = ["=id", "sync__name"]
@@ -67,9 +57,9 @@ class JobAdmin(TenantAdmin):
     def number(self, job: Job) -> int:
         return job.pk
 
-    @admin.display(description="Action", empty_value="")
-    def action(self, job: Job) -> str:
-        return job.action
+    @admin.display(description="Sync", ordering="sync")
+    def what(self, job: Job) -> str:
+        return format_html('{}<br><span class="quiet">{}</span>', job.sync, job.action) if job.action else str(job.sync)
 
     @admin.display(description="Status", ordering="status")
     def shown_status(self, job: Job) -> str:
