@@ -33,7 +33,7 @@ class Cost:
 
 def cost_of(sync: Sync) -> Cost:
     """What it costs to send every row of a sync."""
-    known = sync.snapshot["rows"] if sync.snapshot else None
+    known = (sync.snapshot or {}).get("rows")
     whole = Job.all_objects.filter(sync=sync, status__in=ENDED, replay_of=None, counts__read__gte=0)
     last = whole.defer("spec", "manifests").order_by("-pk").first()
     if last is None:

@@ -108,6 +108,9 @@ def _swap(sync: Sync, by: Actor, pointer: dict[str, Any], new: Path, left: Left,
         held = hold(sync)
         _must_be_at_rest(held)
         snapshot = {**(held.snapshot or {}), "refusals": {"path": str(new), "rows": left.rows, "parked": left.parked}}
+        if not left.rows:
+            del snapshot["refusals"]
+            transaction.on_commit(partial(new.unlink, missing_ok=True))
         same = Sync.all_objects.filter(pk=sync.pk, snapshot__refusals__path=pointer["path"])
         if not same.update(snapshot=snapshot):
             raise JobRefused(f"What is parked of the sync '{sync.name}' has just changed. Look at it again.")

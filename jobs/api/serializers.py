@@ -83,7 +83,9 @@ class RejectSerializer(serializers.Serializer):
 class RowErrorSerializer(serializers.Serializer):
     row = serializers.IntegerField(help_text="Of the source, from 1.")
     # DRF takes fields out of the class, so the names are free.
-    source = serializers.CharField(help_text="Who refused: sfsync's `rule`, or `salesforce`.")  # type: ignore[assignment]
+    source = serializers.CharField(  # type: ignore[assignment]
+        help_text="Who refused: sfsync's `rule`, or `salesforce`; `violation`: a rule was broken, but the row went on."
+    )
     code = serializers.CharField()
     field = serializers.CharField()
     column = serializers.CharField()

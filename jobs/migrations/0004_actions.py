@@ -3,7 +3,7 @@ from django.db import migrations, models
 
 
 class Migration(migrations.Migration):
-    dependencies = [("jobs", "0002_house")]
+    dependencies = [("jobs", "0003_lanes")]
 
     operations = [
         migrations.AddField(

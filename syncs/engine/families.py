@@ -3,10 +3,19 @@
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Collection
 from typing import Literal
 
 from connections.salesforce.describe import Field, ObjectDescribe
 from syncs.spec import MappingSpec, SyncSpec
+
+# What a line may do to a value that does not fit, and how people are told of it.
+Adjustment = Literal["rounded", "truncated", "picklist"]
+ADJUSTMENTS: dict[str, str] = {
+    "rounded": "Rounded",
+    "truncated": "Cut to the field's length",
+    "picklist": "Unknown picklist value replaced",
+}
 
 Family = Literal["text", "email", "picklist", "multipicklist", "number", "date", "datetime", "time", "boolean", "id"]
 
@@ -50,6 +59,7 @@ class Line:
 
     index: its place in the mapping, from 0.
     column: the place of its source column in the staged table, or None for a constant.
+    is_key: it feeds the sync key.
     """
 
     index: int
@@ -57,10 +67,16 @@ class Line:
     field: Field
     family: Family
     column: int | None
+    is_key: bool = False
 
     @property
     def sent_as(self) -> str:
         """What the line's column is called in a payload."""
+        return self.field.name
+
+    @property
+    def selected(self) -> str:
+        """The SOQL path that reads what the field holds, in the form in which the line sends it."""
         return self.field.name
 
     @property
@@ -80,6 +96,32 @@ class Line:
         """A blank cell sets the field to null instead of leaving it alone."""
         return self.mapping.when_blank == "clear"
 
+    @property
+    def is_soft(self) -> bool:
+        """A row that breaks a rule of the line goes through all the same. What finds the record is always checked."""
+        return not self.mapping.validated and not self.is_key
+
+    @property
+    def is_mandatory(self) -> bool:
+        """A blank breaks a rule. Of a blank key another rule speaks."""
+        return self.mapping.mandatory and not self.is_key
+
+    @property
+    def is_restricted(self) -> bool:
+        """Only listed values go into the field."""
+        return self.field.restricted_picklist and bool(self.field.picklist_values) and "picklist" in self.family
+
+    @property
+    def adjustment(self) -> Adjustment | None:
+        """How a value that does not fit is changed, where the line allows that; every such cell is counted."""
+        if self.family == "number" and self.mapping.too_precise == "round":
+            return "rounded"
+        if self.family == "text" and self.mapping.too_long == "truncate" and self.field.length:
+            return "truncated"
+        if self.is_restricted and self.mapping.unknown_picklist != "reject":
+            return "picklist"
+        return None
+
 
 def lines_of(spec: SyncSpec, describe: ObjectDescribe, columns: tuple[str, ...]) -> tuple[Line, ...]:
     """The lines of a mapping that `problems` found nothing wrong with.
@@ -87,10 +129,13 @@ def lines_of(spec: SyncSpec, describe: ObjectDescribe, columns: tuple[str, ...])
     columns: names of the staged table's columns, in order.
     Raises KeyError or ValueError for a mapping that has problems.
     """
-    return tuple(_line(index, mapping, describe, columns) for index, mapping in enumerate(spec.mappings))
+    keys = {name.lower() for name in spec.key_fields}
+    return tuple(_line(index, mapping, describe, columns, keys) for index, mapping in enumerate(spec.mappings))
 
 
-def _line(index: int, mapping: MappingSpec, describe: ObjectDescribe, columns: tuple[str, ...]) -> Line:
+def _line(
+    index: int, mapping: MappingSpec, describe: ObjectDescribe, columns: tuple[str, ...], keys: Collection[str]
+) -> Line:
     field = describe.field(mapping.target)
     if field is None:
         raise KeyError(mapping.target)
@@ -98,4 +143,4 @@ def _line(index: int, mapping: MappingSpec, describe: ObjectDescribe, columns: t
     if family is None:
         raise ValueError(f"a field of type {field.type} cannot be mapped")
     column = None if mapping.source_column is None else columns.index(mapping.source_column)
-    return Line(index, mapping, field, family, column)
+    return Line(index, mapping, field, family, column, field.name.lower() in keys)

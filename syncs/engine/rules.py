@@ -11,6 +11,7 @@ from syncs.engine.sql import literal, literals
 from syncs.engine.transform import canonical_name
 
 REQUIRED = "Required Field Missing"
+MANDATORY = "Mandatory Rule Violation"
 RESERVED = "Reserved Value #N/A"
 INVALID_CHARACTER = "Invalid Character"
 TOO_LONG = "Max Length Violation"
@@ -28,6 +29,7 @@ BLANK_KEY = "Blank Key"
 DUPLICATE_KEY = "Duplicate Key"
 AMBIGUOUS_KEY = "Ambiguous Key"
 MALFORMED = "Malformed Row"
+ACTION = "Invalid Action"
 
 
 @dataclasses.dataclass(frozen=True)
@@ -43,16 +45,14 @@ class Rule:
     message: str
 
 
-def rules_of(line: Line, time_zone: str) -> list[Rule]:
-    """The rules of one line. For a cell that is refused, the last one's condition need not be tested."""
+def rules_of(line: Line, time_zone: str, *, soft: bool = False) -> list[Rule]:
+    """The rules of one line. For a cell that breaks one, the last one's condition need not be tested.
+
+    soft: the row went through all the same.
+    """
     text = f"t_{line.index}"
     name = f"{line.field.label} ({line.field.name})"
-    blank = (
-        f"{name} is blank, and a blank would clear it, but the field must have a value. Fill it in."
-        if line.clears
-        else f"{name} is blank, but a new record must have a value there. Fill it in."
-    )
-    rules = [Rule(REQUIRED, f"{text} IS NULL", literal(blank))]
+    rules = [_blank_rule(line, name, soft)]
     reserved = (
         f"{name} cannot be '{values.CLEARED}': to Salesforce that text means 'clear the field'. Change the value."
     )
@@ -64,6 +64,20 @@ def rules_of(line: Line, time_zone: str) -> list[Rule]:
     )
     rules.append(Rule(INVALID_CHARACTER, has_nul(text), literal(nul)))
     return [*rules, *_family_rules(line, name, time_zone)]
+
+
+def _blank_rule(line: Line, name: str, soft: bool) -> Rule:
+    text = f"t_{line.index}"
+    # A row that a line without validation lets through is rejected only for what a new record must have.
+    if line.is_mandatory and soft == line.is_soft:
+        condition = f"{text} IS NULL"
+        if line.adjustment == "picklist":
+            condition += f" OR {values.encoded(line, canonical_name(line))} = '{values.CLEARED}'"
+        return Rule(MANDATORY, condition, literal(f"{name} is blank, but its mapping makes it mandatory. Fill it in."))
+    reason = "but a new record must have a value there."
+    if line.clears and soft == line.is_soft:
+        reason = "and a blank would clear it, but the field must have a value."
+    return Rule(REQUIRED, f"{text} IS NULL", literal(f"{name} is blank, {reason} Fill it in."))
 
 
 def _family_rules(line: Line, name: str, time_zone: str) -> list[Rule]:
@@ -112,7 +126,7 @@ def _length_rule(line: Line, name: str) -> Rule:
 
 
 def _picklist_rules(line: Line, name: str) -> list[Rule]:
-    if not values.restricted(line):
+    if not line.is_restricted:
         return []
     value = canonical_name(line)
     allowed = literals(line.field.picklist_values)

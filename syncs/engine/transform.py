@@ -30,11 +30,13 @@ class Transform:
     lines: the lines of the mapping, in its order.
     keys: the lines that feed the sync key, in the order of the key's fields; empty without one.
     time_zone: in which a date-time without an offset is read.
+    carried: further columns, by name the SQL over the staged table that they are taken from.
     """
 
     lines: tuple[Line, ...]
     keys: tuple[Line, ...]
     time_zone: str
+    carried: dict[str, str] = dataclasses.field(default_factory=dict)
 
     @classmethod
     def of(cls, spec: SyncSpec, describe: ObjectDescribe, columns: tuple[str, ...]) -> Transform:
@@ -48,6 +50,16 @@ class Transform:
         """How many mask columns a row needs for one bit per line."""
         return -(-len(self.lines) // MASK_BITS)
 
+    @property
+    def counted_masks(self) -> list[str]:
+        """The names of the masks whose bits are counted and shown."""
+        return [f"adjusted_{m}" for m in range(self.masks)] + [f"soft_{m}" for m in self.soft_masks]
+
+    @property
+    def soft_masks(self) -> range:
+        """The numbers of the mask columns for cells that break a rule of a line that is not validated."""
+        return range(self.masks if any(line.is_soft for line in self.lines) else 0)
+
     def texts(self, staged: str, lines: tuple[Line, ...] | None = None) -> str:
         """A query for `_row` and the columns t_<i> and n_<i> of `lines` (all of them unless told).
 
@@ -55,7 +67,8 @@ class Transform:
         """
         lines = self.lines if lines is None else lines
         texts = ", ".join(f"{_text(line)} AS t_{line.index}" for line in lines)
-        query = f"SELECT _row, {texts} FROM {staged}"
+        carried = "".join(f", {sql} AS {name}" for name, sql in self.carried.items())
+        query = f"SELECT _row, {texts}{carried} FROM {staged}"
         canonical = [
             f"{values.canonical(line.family, f't_{line.index}', self.time_zone)} AS n_{line.index}"
             for line in lines
@@ -66,14 +79,17 @@ class Transform:
     def encoded(self, staged: str) -> str:
         """A query for what every staged row becomes.
 
-        Its columns: `_row`; `e_<i>`; `key` and `nkey` (NULL without a key), the key as sent and as Salesforce
-        compares it; and for each mask m: `bad_<m>`, a bit for each cell that cannot be sent, `missing_<m>`, a bit for
-        each blank that a new record must not have, `rounded_<m>`, a bit for each number that lost decimals.
+        Its columns: `_row`; what is carried; `v_<i>` of the key's lines; `e_<i>`; `key` and `nkey` (NULL without a
+        key), the key as sent and as Salesforce compares it; and for each mask m: `bad_<m>`, a bit for each cell that
+        cannot be sent, `missing_<m>`, a bit for each blank that a new record must not have, `adjusted_<m>`, a bit for
+        each cell that was made to fit, and, for m in `soft_masks`, `soft_<m>`, a bit for each cell that breaks a rule
+        without keeping its row from being sent.
         """
         checked = ", ".join(f"{values.encoded(line, canonical_name(line))} AS v_{line.index}" for line in self.lines)
+        parts = [f"v_{line.index}" for line in self.keys]
         return (
-            f"SELECT _row, {', '.join(_sent(line) for line in self.lines)}, {self._key_columns()}, "
-            f"{', '.join(self._mask_columns())} "
+            f"SELECT {', '.join(['_row', *self.carried, *parts])}, {', '.join(_sent(line) for line in self.lines)}, "
+            f"{self._key_columns()}, {', '.join(self._mask_columns())} "
             f"FROM (SELECT *, {checked} FROM ({self.texts(staged)}))"
         )
 
@@ -102,17 +118,15 @@ class Transform:
         columns = []
         for mask in range(self.masks):
             lines = self.lines[mask * MASK_BITS : (mask + 1) * MASK_BITS]
-            columns.append(f"{_mask((line, _bad(line)) for line in lines)} AS bad_{mask}")
-            required = ((line, f"t_{line.index} IS NULL") for line in lines if self._is_required(line))
+            columns.append(f"{_mask((line, _bad(line)) for line in lines if not line.is_soft)} AS bad_{mask}")
+            required = ((line, f"v_{line.index} IS NULL") for line in lines if _is_required(line))
             columns.append(f"{_mask(required)} AS missing_{mask}")
-            roundable = (line for line in lines if line.family == "number" and line.mapping.too_precise == "round")
-            rounded = ((line, f"v_{line.index} <> n_{line.index}") for line in roundable)
-            columns.append(f"{_mask(rounded)} AS rounded_{mask}")
+            adjusted = ((line, f"v_{line.index} <> {canonical_name(line)}") for line in lines if line.adjustment)
+            columns.append(f"{_mask(adjusted)} AS adjusted_{mask}")
+            if mask in self.soft_masks:
+                soft = ((line, _bad(line)) for line in lines if line.is_soft)
+                columns.append(f"{_mask(soft)} AS soft_{mask}")
         return columns
-
-    def _is_required(self, line: Line) -> bool:
-        # Where a blank clears the field, or is the key, another rule speaks of it.
-        return line.field.required_on_insert and not line.clears and line not in self.keys
 
 
 def has_canonical(family: Family) -> bool:
@@ -163,21 +177,35 @@ def normalised_key(family: Family, case_sensitive: bool, text: str, time_zone: s
 
 def _text(line: Line) -> str:
     if line.column is None:
-        return f"nullif({literal((line.mapping.constant or '').strip(values.WHITE_SPACE))}, '')"
-    return f"nullif(c_{line.column}, '')"
+        text = f"nullif({literal((line.mapping.constant or '').strip(values.WHITE_SPACE))}, '')"
+    else:
+        text = f"nullif(c_{line.column}, '')"
+    if line.mapping.when_blank == "default":
+        return f"coalesce({text}, {literal(line.mapping.default.strip(values.WHITE_SPACE))})"
+    return text
 
 
 def _sent(line: Line) -> str:
-    if not line.clears:
+    # A line that is not validated leaves a field alone that cannot be cleared.
+    if not line.clears or (line.is_soft and not line.field.nillable):
         return f"v_{line.index} AS e_{line.index}"
     return f"CASE WHEN t_{line.index} IS NULL THEN '{values.CLEARED}' ELSE v_{line.index} END AS e_{line.index}"
 
 
 def _bad(line: Line) -> str:
-    bad = f"t_{line.index} IS NOT NULL AND v_{line.index} IS NULL"
+    """SQL condition: the cell breaks a rule, whatever becomes of the row."""
+    text, value = f"t_{line.index}", f"v_{line.index}"
+    if line.is_mandatory:
+        cleared = f" OR {value} = '{values.CLEARED}'" if line.adjustment == "picklist" else ""
+        return f"{value} IS NULL{cleared}"
     if line.clears and not line.field.nillable:
-        bad = f"v_{line.index} IS NULL"
-    return bad
+        return f"{value} IS NULL"
+    return f"{text} IS NOT NULL AND {value} IS NULL"
+
+
+def _is_required(line: Line) -> bool:
+    # Where a blank clears the field, or is the key, another rule speaks of it; but not where that rule rejects no row.
+    return line.field.required_on_insert and not line.is_key and (line.is_soft or not line.clears)
 
 
 def _mask(conditions: Iterable[tuple[Line, str]]) -> str:

@@ -212,7 +212,8 @@ def _combination_problems(spec: SyncSpec) -> Iterator[Problem]:
 
 
 def _value_problems(spec: SyncSpec, describe: ObjectDescribe) -> Iterator[Problem]:
-    """The time zone and the constants, tried with the SQL that will be used."""
+    """The time zone, the constants and the defaults, tried with the SQL that will be used."""
+    keys = {name.lower() for name in spec.key_fields}
     with duckdb.connect(":memory:") as connection:
         connection.execute("SET TimeZone = 'UTC'")
         try:
@@ -229,27 +230,57 @@ def _value_problems(spec: SyncSpec, describe: ObjectDescribe) -> Iterator[Proble
         for index, mapping in enumerate(spec.mappings):
             field = describe.field(mapping.target)
             family = None if field is None else family_of(field.type)
-            if mapping.constant is not None and field is not None and family is not None:
-                line = Line(index, mapping, field, family, None)
-                yield from _constant_problems(connection, line, spec.time_zone)
+            if field is not None and family is not None:
+                line = Line(index, mapping, field, family, None, field.name.lower() in keys)
+                yield from _picklist_problems(line)
+                yield from _fixed_problems(connection, line, spec.time_zone)
 
 
-def _constant_problems(connection: duckdb.DuckDBPyConnection, line: Line, time_zone: str) -> Iterator[Problem]:
-    constant = (line.mapping.constant or "").strip(values.WHITE_SPACE)
+def _picklist_problems(line: Line) -> Iterator[Problem]:
+    if not line.is_restricted or line.mapping.unknown_picklist != "clear":
+        return
+    if line.is_key or not line.field.nillable:
+        reason = "it belongs to the sync key" if line.is_key else "the field must have a value"
+        yield Problem(
+            "Unknown picklist value",
+            "clear",
+            f"{line.field.name} cannot be cleared: {reason}.",
+            "Choose 'reject' or a default value.",
+        )
+
+
+def _fixed_problems(connection: duckdb.DuckDBPyConnection, line: Line, time_zone: str) -> Iterator[Problem]:
+    """The values that the line itself gives: its constant, and what stands in for blanks and unknown values."""
+    mapping = line.mapping
+    if mapping.constant is not None:
+        yield from _value_problem(connection, line, time_zone, "Constant", mapping.constant)
+    if "default" not in (mapping.when_blank, mapping.unknown_picklist if line.is_restricted else ""):
+        return
+    if mapping.default.strip(values.WHITE_SPACE):
+        yield from _value_problem(connection, line, time_zone, "Default", mapping.default)
+    else:
+        yield Problem("Default", "", f"{line.field.name} is to get a default value, but none is given.", "Give one.")
+
+
+def _value_problem(
+    connection: duckdb.DuckDBPyConnection, line: Line, time_zone: str, place: str, value: str
+) -> Iterator[Problem]:
+    # What is written down in the mapping is not to be cut or replaced, but to be corrected there.
+    strict = dataclasses.replace(line.mapping, too_long="reject", unknown_picklist="reject", validated=True)
+    line = dataclasses.replace(line, mapping=strict)
     text, name = f"t_{line.index}", canonical_name(line)
-    query = f"SELECT nullif({literal(constant)}, '') AS {text}"
+    query = f"SELECT nullif({literal(value.strip(values.WHITE_SPACE))}, '') AS {text}"
     if name != text:
         query = f"SELECT *, {values.canonical(line.family, text, time_zone)} AS {name} FROM ({query})"
-    rules = rules_of(line, time_zone)
-    reasons = " ".join(f"WHEN {rule.condition} THEN {rule.message}" for rule in rules)
+    reasons = " ".join(f"WHEN {rule.condition} THEN {rule.message}" for rule in rules_of(line, time_zone))
     wrong = f"{text} IS NOT NULL AND {values.encoded(line, name)} IS NULL"
-    required = "true" if line.field.required_on_insert or (line.clears and not line.field.nillable) else "false"
-    refused = f"({wrong}) OR ({text} IS NULL AND {required})"
+    needed = line.field.required_on_insert or (line.clears and not line.field.nillable) or line.is_mandatory
+    refused = f"({wrong}) OR ({text} IS NULL AND {'true' if needed else 'false'})"
     [(reason,)] = connection.execute(
         f"SELECT CASE WHEN {refused} THEN CASE {reasons} END END FROM ({query})"
     ).fetchall()
     if reason is not None:
-        yield Problem("Constant", line.mapping.constant or "", f"it cannot go into {line.field.name}: {reason}", "")
+        yield Problem(place, value, f"it cannot go into {line.field.name}: {reason}", "")
 
 
 def _external_ids(describe: ObjectDescribe) -> str:

@@ -7,6 +7,7 @@ from orgs.models import AuditEvent
 from syncs.models import Sync
 from tests.factories import anybody, make_job, make_organization, make_sync
 from tests.jobs.parking import park
+from tests.jobs.scenario import make_people_sync, people, run, write_csv
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
@@ -85,3 +86,27 @@ def test_a_file_that_is_gone_is_told_of(sync):
         with pytest.raises(JobRefused, match="changed just now, or its file is damaged"):
             ask()
     assert Job.all_objects.count() == 0
+
+
+def test_when_nothing_is_left_no_file_is(sync):
+    folder = park(sync, 3).parent
+    release_parked(sync, by=anybody(sync))
+    sync.refresh_from_db()
+    assert "refusals" not in sync.snapshot and list(folder.iterdir()) == []
+
+
+@pytest.mark.slow
+def test_rows_that_jobs_parked_are_sent_again_when_they_are_released(sandbox, org):
+    sync = make_people_sync(sandbox, park_after=2)
+    write_csv(sync.organization, "people.csv", people(5))
+    refuse = {"action": "refuse_rows", "object": "Contact", "field": "LastName", "matches": "Person [23]$"}
+    sandbox.faults({**refuse, "code": "FIELD_CUSTOM_VALIDATION_EXCEPTION", "message": "no"})
+    assert [run(sync).counts["failed"] for _ in range(2)] == [2, 2]
+    assert run(sync).counts["parked"] == 2
+    sync.refresh_from_db()
+    assert [row.key for row in parked_rows(sync).rows] == ["P0000002", "P0000003"]
+    assert release_parked(sync, by=anybody(sync), keys=["P0000002"]) == 1
+    sandbox.clear_faults()
+    job = run(sync)
+    assert (job.counts["parked"], job.counts["inserted"]) == (1, 1)
+    assert org.count("Contact") == 4
