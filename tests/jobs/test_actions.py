@@ -292,3 +292,19 @@ def test_release_rows_releases_those_that_are_named_or_all(sync, capsys):
     assert out == ["1 parked row of 'Accounts' released.", "2 parked rows of 'Accounts' released."]
     with pytest.raises(CommandError, match="No row of the sync 'Accounts' is parked"):
         call_command("release_rows", sync.name)
+
+
+def test_after_a_baseline_only_what_changes_is_sent(sandbox, org):
+    sync = make_people_sync(sandbox, mode="mirror")
+    write_csv(sync.organization, "people.csv", people(10))
+    run(sync)
+    Sync.all_objects.filter(pk=sync.pk).update(snapshot=None)  # as if another tool had loaded them
+    baseline = run(sync, baseline=True)
+    assert baseline.status == Status.SUCCEEDED, baseline.reason
+    assert (baseline.counts["read"], baseline.counts["inserted"], baseline.counts["updated"]) == (10, 0, 0)
+    assert not baseline.batches.exists()
+    changed = people(10)
+    changed[4][3] = "Seller"
+    write_csv(sync.organization, "people.csv", changed)
+    plain = run(sync)
+    assert (plain.counts["unchanged"], plain.counts["updated"], org.count("Contact")) == (9, 1, 10)
