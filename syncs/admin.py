@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from typing import Any
 
 from django.contrib import admin, messages
@@ -31,6 +32,7 @@ from syncs.forms import SELECTIONS, MappingForm, MappingFormSet, QuietFormSet, S
 from syncs.models import FieldMapping, Schedule, Sync
 from syncs.offers import Offers
 from syncs.problems import problems_of
+from syncs.selections import selection_to_look_at
 
 _JOBS_SHOWN = 10
 _BLANK_LINES = 3
@@ -337,7 +339,9 @@ def offers_of(request: HttpRequest, obj: Sync | None) -> Offers:
         if source is not None:  # the other kinds' fields are not on the form
             table, query, file = ("", "", file) if source.kind == _FILES else (table, query, "")
         chosen = str(request.POST.get("object", getattr(obj, "object", ""))).strip()
-        found = Offers(source, destination, Selection(table, query, file), chosen, refresh="_renew" in request.POST)
+        stored = selection_to_look_at(obj) if obj is not None else Selection()
+        selection = dataclasses.replace(stored, table=table, query=query, path=file)
+        found = Offers(source, destination, selection, chosen, refresh="_renew" in request.POST)
         request.sync_offers = found  # type: ignore[attr-defined]
     return found
 

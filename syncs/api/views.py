@@ -38,7 +38,7 @@ from syncs.api.serializers import (
 from syncs.models import Sync
 from syncs.offers import Offers
 from syncs.problems import problems_of
-from syncs.selections import selection_of
+from syncs.selections import selection_to_look_at
 
 _KEY = OpenApiParameter(
     "Idempotency-Key",
@@ -193,7 +193,7 @@ class SyncView(Editable):
         sync = self.get_object()
         for connection in (sync.source, sync.destination):
             access.require(self.actor, Permission.EXECUTE, connection)
-        found = problems_of(sync, Offers(sync.source, sync.destination, selection_of(sync.spec_to_look_at()), sync.object))
+        found = problems_of(sync, Offers(sync.source, sync.destination, selection_to_look_at(sync), sync.object))
         return Response(ProblemsSerializer({"results": found}).data)
 
 
