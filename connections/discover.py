@@ -73,7 +73,6 @@ def columns(connection: Connection, selection: Selection, *, refresh: bool = Fal
 
     chosen = selection.table or selection.path or selection.query
     if selection.filter or selection.parameters:
-        # A mistake in a filter shows only when it is asked.
         chosen = json.dumps([chosen, selection.filter, dict(selection.parameters)])
     if len(chosen) > 200:
         return tuple(_asked(connection, ask))  # a long query is asked each time

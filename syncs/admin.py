@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from typing import Any
 
 from django.contrib import admin, messages
@@ -20,19 +21,19 @@ from connections.sources.base import Selection
 from jobs.errors import JobRefused
 from jobs.models import LIVE, Job, Status
 from jobs.remove import delete_sync
-from jobs.start import start_job
 from jobs.templatetags.dashboard import badge
 from orgs import access, audit
 from orgs.access import Denied
 from orgs.grants_admin import GrantInline
 from orgs.models import Permission
 from orgs.tenant_admin import ScopedFilter, TenantAdmin, TenantInline, actor_of
+from syncs.action_pages import CHANGE, ActionPages
 from syncs.forms import SELECTIONS, MappingForm, MappingFormSet, QuietFormSet, ScheduleForm, SyncForm
 from syncs.models import FieldMapping, Schedule, Sync
 from syncs.offers import Offers
 from syncs.problems import problems_of
+from syncs.selections import selection_to_look_at
 
-CHANGE = "admin:syncs_sync_change"
 _JOBS_SHOWN = 10
 _BLANK_LINES = 3
 _FILES = "delimited_file"
@@ -84,7 +85,7 @@ class ScheduleInline(QuietInline):
 
 
 @admin.register(Sync)
-class SyncAdmin(TenantAdmin):
+class SyncAdmin(ActionPages, TenantAdmin):
     list_display = ["name", "object", "way", "short_mode", "next_start", "last_job", "verbs"]
     list_filter = ["mode", "paused", ("source", ScopedFilter), ("destination", ScopedFilter)]
     list_select_related = ["source", "destination", "schedule"]
@@ -220,8 +221,7 @@ class SyncAdmin(TenantAdmin):
         may_change = self.has_change_permission(request, obj) if obj else self.has_add_permission(request)
         context["may_refresh"] = may_change
         if obj is not None:
-            actor = actor_of(request)
-            context["may_execute"] = access.may(actor, Permission.EXECUTE, obj)
+            context.update(self.action_context(request, obj))
             context["may_write"] = may_change
             context["jobs"] = Job.all_objects.filter(sync=obj).order_by("-pk")[:_JOBS_SHOWN]
             context["problems"] = problems_of(obj, offers) if may_change and request.method == "GET" else []
@@ -252,28 +252,16 @@ class SyncAdmin(TenantAdmin):
     # --- verbs ---
 
     def get_urls(self) -> list[URLPattern]:
-        views = [("start", self.start_view), ("pause", self.pause_view), ("go_on", self.go_on_view)]
+        views = [("pause", self.pause_view), ("go_on", self.go_on_view)]
         site = self.admin_site
         return [
+            *self.action_urls(),
             *[
                 path(f"<path:object_id>/{name}/", site.admin_view(require_POST(view)), name=f"syncs_sync_{name}")
                 for name, view in views
             ],
             *super().get_urls(),
         ]
-
-    def start_view(self, request: HttpRequest, object_id: str) -> HttpResponse:
-        """Start a job, and go to its page."""
-        sync = self.get_object(request, object_id)
-        if sync is None:
-            return self._missing(request, object_id)
-        try:
-            job = start_job(sync, by=actor_of(request), full_resync=bool(request.POST.get("full_resync")))
-        except (Denied, JobRefused) as error:
-            messages.error(request, str(error))
-            return redirect(CHANGE, sync.pk)
-        messages.success(request, f"Job {job.pk} of '{sync}' was started.")
-        return redirect("admin:jobs_job_change", job.pk)
 
     def pause_view(self, request: HttpRequest, object_id: str) -> HttpResponse:
         return self._set_paused(request, object_id, True)
@@ -351,7 +339,9 @@ def offers_of(request: HttpRequest, obj: Sync | None) -> Offers:
         if source is not None:  # the other kinds' fields are not on the form
             table, query, file = ("", "", file) if source.kind == _FILES else (table, query, "")
         chosen = str(request.POST.get("object", getattr(obj, "object", ""))).strip()
-        found = Offers(source, destination, Selection(table, query, file), chosen, refresh="_renew" in request.POST)
+        stored = selection_to_look_at(obj) if obj is not None else Selection()
+        selection = dataclasses.replace(stored, table=table, query=query, path=file)
+        found = Offers(source, destination, selection, chosen, refresh="_renew" in request.POST)
         request.sync_offers = found  # type: ignore[attr-defined]
     return found
 

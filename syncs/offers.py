@@ -49,7 +49,8 @@ class Offers:
         if source is None or not (chosen.table or chosen.query or chosen.path):
             return None
         listed = next((each for each in self.tables or [] if each.name == (chosen.table or chosen.path)), None)
-        if listed is not None and listed.columns:
+        # Whether a filter can be understood is seen only by asking with it.
+        if listed is not None and listed.columns and not chosen.filter:
             return listed.columns
         return self._try(lambda: discover.columns(source, chosen, refresh=self.refresh))
 
