@@ -20,7 +20,12 @@ MAX_QUERY_BYTES = 12_000
 MAX_KEYS = 200
 
 _API_NAME = re.compile(r"[A-Za-z]\w*")
-_PLACE = re.compile(r"ERROR at Row:(\d+):Column:(\d+)\s*(.*)", re.DOTALL)
+# Salesforce names a place in one of two ways; columns of the second begin at 0.
+_PLACES = (
+    (re.compile(r"ERROR at Row:(\d+):Column:(\d+)\s*(.*)", re.DOTALL), 0),
+    (re.compile(r"\bline (\d+):(\d+)\s+(.*)", re.DOTALL), 1),
+)
+_TOKEN = re.compile(r"unexpected token: '([^']+)'")
 _NUMBER_TYPES = frozenset({"int", "long", "double", "currency", "percent"})
 
 
@@ -79,18 +84,24 @@ def count(session: SalesforceSession, object: str, where: str) -> int:
 
 def _filter_error(error: PermanentError, condition: str, start: int) -> FilterRefused:
     """What Salesforce says about a query, told of the condition in it, which begins at the character `start`."""
-    found = _PLACE.search(error.what_happened)
-    if not found:
-        return FilterRefused(error.what_happened, code=error.code, http_status=error.http_status)
-    row, column, text = int(found[1]), int(found[2]), found[3].strip()
-    before = sum(len(line) + 1 for line in condition.split("\n")[: row - 1])
-    position = column - start if row == 1 else before + column
-    place = f" at character {position}" if 1 <= position <= len(condition) else ""
+    places = ((pattern.search(error.what_happened), shift) for pattern, shift in _PLACES)
+    found, shift = next(((each, shift) for each, shift in places if each), (None, 0))
+    if found:
+        row, column, text = int(found[1]), int(found[2]) + shift, found[3].strip()
+        before = sum(len(line) + 1 for line in condition.split("\n")[: row - 1])
+        position = column - start if row == 1 else before + column
+    else:
+        # Some mistakes come without a place, but with the word that is wrong.
+        text, token = error.what_happened, _TOKEN.search(error.what_happened)
+        once = token is not None and condition.count(token[1]) == 1
+        position = condition.index(token[1]) + 1 if token is not None and once else 0
+    inside = 1 <= position <= len(condition)
+    place = f" at character {position}" if inside else ""
     return FilterRefused(
         f"Salesforce does not take the filter{place}: {text}",
         code=error.code,
         http_status=error.http_status,
-        position=position if place else None,
+        position=position if inside else None,
     )
 
 
