@@ -20,11 +20,9 @@ MAX_QUERY_BYTES = 12_000
 MAX_KEYS = 200
 
 _API_NAME = re.compile(r"[A-Za-z]\w*")
-# Salesforce names a place in one of two ways; columns of the second begin at 0.
-_PLACES = (
-    (re.compile(r"ERROR at Row:(\d+):Column:(\d+)\s*(.*)", re.DOTALL), 0),
-    (re.compile(r"\bline (\d+):(\d+)\s+(.*)", re.DOTALL), 1),
-)
+# Salesforce names a place in one of two ways, and sometimes only the word.
+_PLACE = re.compile(r"(?:ERROR at Row:|\bline )(\d+):(?:Column:)?(\d+)\s*(.*)", re.DOTALL)
+_CHARACTER = re.compile(r"at character '(.)'")
 _TOKEN = re.compile(r"unexpected token: '([^']+)'")
 _NUMBER_TYPES = frozenset({"int", "long", "double", "currency", "percent"})
 
@@ -84,14 +82,16 @@ def count(session: SalesforceSession, object: str, where: str) -> int:
 
 def _filter_error(error: PermanentError, condition: str, start: int) -> FilterRefused:
     """What Salesforce says about a query, told of the condition in it, which begins at the character `start`."""
-    places = ((pattern.search(error.what_happened), shift) for pattern, shift in _PLACES)
-    found, shift = next(((each, shift) for each, shift in places if each), (None, 0))
+    found = _PLACE.search(error.what_happened)
     if found:
-        row, column, text = int(found[1]), int(found[2]) + shift, found[3].strip()
+        row, column, text = int(found[1]), int(found[2]), found[3].strip()
         before = sum(len(line) + 1 for line in condition.split("\n")[: row - 1])
         position = column - start if row == 1 else before + column
+        # Where a single character is named, columns may count from 0.
+        named = _CHARACTER.search(text)
+        if named and condition[position : position + 1] == named[1] != condition[position - 1 : position]:
+            position += 1
     else:
-        # Some mistakes come without a place, but with the word that is wrong.
         text, token = error.what_happened, _TOKEN.search(error.what_happened)
         once = token is not None and condition.count(token[1]) == 1
         position = condition.index(token[1]) + 1 if token is not None and once else 0
