@@ -21,4 +21,4 @@ def problems_of(sync: Sync, offers: Offers) -> list[Problem]:
         return [
             Problem("Connection", "", reason, "Correct that, then open this page again.") for reason in offers.trouble
         ]
-    return validate.problems(sync.spec(), describe, columns)
+    return validate.problems(sync.spec_to_look_at(), describe, columns)

@@ -47,8 +47,11 @@ _EXAMPLE: dict[str, Any] = {
     "mappings": [
         {"target": "External_Id__c", "source_column": "id"},
         {"target": "Name", "source_column": "name", "when_blank": "clear"},
-        {"target": "Industry", "constant": "Energy"},
+        {"target": "Industry", "constant": "Energy", "write_on": "insert"},
+        {"target": "OwnerId", "source_column": "mail", "lookup": {"object": "User", "field": "Email"}},
     ],
+    "parameters": [{"name": "country", "default": "DE"}],
+    "source_filter": "country = @country",
     "schedule": {"cron": "30 6 * * 1-5", "time_zone": "Europe/Berlin"},
     "for_team": 1,
 }
@@ -159,8 +162,7 @@ class SyncView(Editable):
         sync = self.get_object()
         for connection in (sync.source, sync.destination):
             access.require(self.actor, Permission.EXECUTE, connection)
-        spec = sync.spec()
-        selection = Selection(spec.selection.table, spec.selection.query, spec.selection.path)
+        selection = Selection(sync.source_table, sync.source_query, sync.source_path)
         found = problems_of(sync, Offers(sync.source, sync.destination, selection, sync.object))
         return Response(ProblemsSerializer({"results": found}).data)
 
