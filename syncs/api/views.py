@@ -58,8 +58,11 @@ _EXAMPLE: dict[str, Any] = {
     "mappings": [
         {"target": "External_Id__c", "source_column": "id"},
         {"target": "Name", "source_column": "name", "when_blank": "clear"},
-        {"target": "Industry", "constant": "Energy"},
+        {"target": "Industry", "constant": "Energy", "write_on": "insert"},
+        {"target": "OwnerId", "source_column": "mail", "lookup": {"object": "User", "field": "Email"}},
     ],
+    "parameters": [{"name": "country", "default": "DE"}],
+    "source_filter": "country = @country",
     "schedule": {"cron": "30 6 * * 1-5", "time_zone": "Europe/Berlin"},
     "for_team": 1,
 }

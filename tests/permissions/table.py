@@ -22,10 +22,10 @@ SETS = {
     "ADMIN": "RULE administers",
     # A form shows what it changes: in the admin, changing takes reading too.
     "EDIT": "RULE administers",
-    "MAKE": "RULE reads writes executes approves administers member token-write",
-    "OURS": "READ writes member",
+    "MAKE": "RULE reads writes executes approves hard-deletes administers member token-write",
+    "OURS": "READ writes hard-deletes member",
     "READ-RULES": "RULE token-read token-execute token-approve",
-    "ALL": "OURS token-write stranger",
+    "ALL": "OURS token-write token-hard_delete stranger",
 }
 
 TABLE = """
@@ -239,7 +239,7 @@ api-docs                                      GET     ok=ALL open
 api/                                          GET     open
 api/                                          POST    open
 api-organizations-list                        GET     ok=ALL
-api-organizations-detail                      GET     ok=OURS,token-write
+api-organizations-detail                      GET     ok=OURS,token-write,token-hard_delete
 api-members-list                              GET     ok=ALL
 api-members-list                              POST    ok=RULE,stranger  refused=ALL
 api-members-detail                            GET     ok=READ-RULES
@@ -268,6 +268,7 @@ api-connections-check                         POST    ok=EXECUTE    refused=READ
 api-connections-checks                        GET     ok=READ
 api-connections-one-check                     GET     ok=READ
 api-connections-columns                       GET     ok=EXECUTE    refused=READ
+api-connections-count                         POST    ok=EXECUTE    refused=READ
 api-connections-fields                        GET     ok=EXECUTE    refused=READ
 api-connections-objects                       GET     ok=EXECUTE    refused=READ
 api-connections-tables                        GET     ok=EXECUTE    refused=READ

@@ -36,19 +36,24 @@ def entered(source, destination, lines=(), **changes):
         "mode": "upsert",
         "compare": "snapshot",
         "time_zone": "UTC",
+        "auto_assign": "off",
+        "duplicate_rules": "respect",
+        "park_after": 10,
         "guard_rows": 100,
         "guard_percent": 10,
         "batch_rows": 1000,
         "batch_bytes": 100000,
         "mappings-TOTAL_FORMS": len(lines),
         "mappings-INITIAL_FORMS": 0,
+        "parameters-TOTAL_FORMS": 0,
+        "parameters-INITIAL_FORMS": 0,
         "schedule-TOTAL_FORMS": 0,
         "schedule-INITIAL_FORMS": 0,
         "orgs-grant-content_type-object_id-TOTAL_FORMS": 0,
         "orgs-grant-content_type-object_id-INITIAL_FORMS": 0,
     }
     for index, (column, target) in enumerate(lines):
-        row = {"source_column": column, "target": target, "when_blank": "leave", "too_precise": "reject"}
+        row = {"source_column": column, "target": target, "trim": "on", "validated": "on"}
         form.update({f"mappings-{index}-{name}": value for name, value in row.items()})
     return {**form, **changes}
 
@@ -125,7 +130,7 @@ def test_a_sync_with_problems_is_saved_and_they_are_listed(admin_client, live):
 
 def test_a_line_needs_a_column_or_a_constant(admin_client, live):
     text = admin_client.post(ADD, entered(*live, [("", "Name")])).content.decode()
-    assert "either a source column or a constant" in text
+    assert "exactly one of: a source column, a constant, an expression" in text
     assert not Sync.all_objects.exists()
 
 
