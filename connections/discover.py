@@ -7,6 +7,7 @@ call. What Salesforce describes is kept for a day, what may change under our han
 from __future__ import annotations
 
 import dataclasses
+import json
 from collections.abc import Callable
 from datetime import datetime, timedelta
 from typing import Any
@@ -79,6 +80,8 @@ def columns(connection: Connection, selection: Selection, *, refresh: bool = Fal
             return list(reading.columns)
 
     chosen = selection.table or selection.path or selection.query
+    if selection.filter or selection.parameters:
+        chosen = json.dumps([chosen, selection.filter, dict(selection.parameters)])
     if len(chosen) > 200:
         return tuple(_asked(connection, ask))  # a long query is asked each time
     return tuple(_answer(connection, f"columns {chosen}", OF_A_SOURCE, ask, refresh))

@@ -8,15 +8,16 @@ from typing import Any
 
 from django.db import transaction
 
-from connections.salesforce.errors import split_row_error, what_to_do
+from connections.salesforce.errors import split_row_error
 from jobs import files
+from jobs.advice import advice_for
 from jobs.leases import Lease
 from jobs.models import Batch, ErrorGroup, Job, Status
 from jobs.planning import Planner
 from jobs.states import move
 from jobs.storable import storable
 from syncs.engine import finish as engine
-from syncs.engine import snapshot
+from syncs.engine import parking, snapshot
 from syncs.engine.plan import Plan
 from syncs.models import Sync
 
@@ -41,39 +42,65 @@ def finish(job: Job, lease: Lease) -> None:
             planner.workspace, planner.spec, planner.staged, plan, outcomes, unresolved, folder, "final"
         )
     pointer = _write_snapshot(planner, plan, final)
-    status, reason = _verdict(job, batches, final)
+    status, reason = _verdict(job, batches, final, plan.violations)
     lease.check()
     replaced = _end(job, lease, final, pointer, status, reason)
     if pointer is not None and replaced is not None:
-        _drop_old_snapshots(Path(replaced["path"]), Path(pointer["path"]))
+        _drop_old_files(job.sync, replaced, pointer)
     files.remove_rubbish(job)
 
 
 def _write_snapshot(planner: Planner, plan: Plan, final: engine.Final) -> dict[str, Any] | None:
-    """A new snapshot with what Salesforce confirmed; None for a sync that keeps none."""
+    """The pointer to what is known after the job: a new snapshot with what Salesforce confirmed, and which rows it
+    refused again; None for a sync that keeps none, and where nothing is known now that was not known before."""
     job, spec = planner.job, planner.spec
     if not spec.key_fields:
         return None
-    previous = job.manifests["snapshot"]["base"]
+    before = job.manifests["snapshot"]
+    read = job.manifests.get("destination")
     told = ("inserted", "updated", "unknown")
-    if previous is None and not any(final.source[outcome] for outcome in told):
-        return None  # nothing is known now that was not known before
-    planner.lease.check()
+    pointer: dict[str, Any] = {}
+    if read or before["base"] or plan.baseline or any(final.source[outcome] for outcome in told):
+        previous = read["path"] if read else before["base"]
+        planner.lease.check()
+        with files.new_snapshot(job.sync) as path:
+            written = snapshot.commit(
+                planner.workspace,
+                plan,
+                Path(final.outcomes_file),
+                Path(previous) if previous else None,
+                path,
+                planner.snapshot_header,
+                only_planned=bool(read),
+            )
+        pointer = written.to_json()
+    refusals = _write_refusals(planner, plan, final)
+    if refusals is not None:
+        pointer["refusals"] = refusals
+    return pointer if pointer or before.get("refusals") else None
+
+
+def _write_refusals(planner: Planner, plan: Plan, final: engine.Final) -> dict[str, Any] | None:
+    """The manifest of the rows that were refused in a row; None when there are none."""
+    job = planner.job
+    told = job.manifests["snapshot"].get("refusals")
+    previous = Path(told["path"]) if told and Path(told["path"]).exists() else None
+    if previous is None and not final.source["failed"]:
+        return None
     with files.new_snapshot(job.sync) as path:
-        written = snapshot.commit(
+        written = parking.commit(
             planner.workspace,
-            spec,
-            planner.describe,
             plan,
             Path(final.outcomes_file),
-            Path(previous) if previous else None,
+            previous,
+            planner.spec.park_after,
             path,
-            planner.snapshot_header,
+            whole=job.replay_of_id is None,
         )
-    return written.to_json()
+    return written.to_json() if written else None
 
 
-def _verdict(job: Job, batches: list[Batch], final: engine.Final) -> tuple[Status, str]:
+def _verdict(job: Job, batches: list[Batch], final: engine.Final, violations: int) -> tuple[Status, str]:
     """How the job ended, and why in plain words when not well."""
     reasons = "; ".join(dict.fromkeys(batch.reason for batch in batches if batch.unresolved and batch.reason))
     if not final.balanced:
@@ -85,6 +112,9 @@ def _verdict(job: Job, batches: list[Batch], final: engine.Final) -> tuple[Statu
         return Status.FAILED, reasons
     if source["malformed"] or source["rejected"] or source["failed"] or dropped["failed"]:
         return Status.PARTIAL, ""
+    if violations:
+        rows = "1 row breaks a rule" if violations == 1 else f"{violations:,} rows break rules"
+        return Status.PARTIAL, f"{rows} of a line that is not validated, and went on all the same."
     return Status.SUCCEEDED, ""
 
 
@@ -93,7 +123,8 @@ def _end(
 ) -> dict[str, Any] | None:
     """Write the end, in one transaction. Returns the snapshot pointer that was replaced, if there was one."""
     plan = job.manifests["plan"]
-    counts = {**final.source, "dropped": final.dropped, "trimmed": plan["trimmed"], "rounded": plan["rounded"]}
+    told = {"trimmed": plan["trimmed"], **plan["adjusted"], "violations": plan["violations"]}
+    counts = {**final.source, "dropped": final.dropped, **told}
     groups = [_error_group(job, group) for group in final.groups]
     manifests = {**job.manifests, "final": final.to_json()}
     sync = Sync.all_objects.filter(pk=job.sync_id)
@@ -119,19 +150,22 @@ def _error_group(job: Job, group: engine.ErrorGroup) -> ErrorGroup:
         rows=group.count,
         sample_row=group.sample_row,
         sample_message=storable(split_row_error(group.sample_message)[1] if refused_there else group.sample_message),
-        advice=what_to_do(group.code) if refused_there else "",
+        advice=advice_for(group.source, group.code),
     )
 
 
-def _drop_old_snapshots(replaced: Path, current: Path) -> None:
-    """Delete the snapshot that was replaced, and what is older than it: attempts of workers that were killed.
+def _drop_old_files(sync: Sync, replaced: dict[str, Any], current: dict[str, Any]) -> None:
+    """Delete the files that were replaced, and what is older than they: attempts of workers that were killed.
 
     Never anything younger: this worker may have been stopped for hours, and others gone on.
     """
-    try:
-        newest = replaced.stat().st_mtime
-    except FileNotFoundError:
-        return
-    for path in current.parent.glob("*.parquet"):
-        if path != current and path.stat().st_mtime <= newest:
+    kept = _files_of(current)
+    ages = [path.stat().st_mtime for path in _files_of(replaced) if path.exists()]
+    for path in files.snapshot_folder(sync).glob("*.parquet"):
+        if path not in kept and ages and path.stat().st_mtime <= max(ages):
             path.unlink(missing_ok=True)
+
+
+def _files_of(pointer: dict[str, Any]) -> set[Path]:
+    paths = (pointer.get("path"), (pointer.get("refusals") or {}).get("path"))
+    return {Path(path) for path in paths if path}

@@ -61,11 +61,23 @@ class Job(TenantModel, Leased):
     spec = models.JSONField()
     spec_hash = models.CharField(max_length=64)
     full_resync = models.BooleanField(default=False, help_text="Compare with nothing known: send every row again.")
+    baseline = models.BooleanField(
+        default=False, help_text="Record what the source holds as known in Salesforce, and send nothing."
+    )
+    replay_of = models.ForeignKey(
+        "self",
+        on_delete=models.SET_NULL,
+        null=True,
+        blank=True,
+        related_name="replays",
+        help_text="The job whose refused rows are all that this one reads.",
+    )
+    parameters = models.JSONField(default=dict, blank=True, help_text="Values by name, fixed when it was started.")
     salesforce_org_id = models.CharField(max_length=18, blank=True, default="")
     # "<Salesforce org id>:<object>" while the job loads; unique, so that one job at a time loads one object.
     load_slot = models.CharField(max_length=130, null=True, blank=True, unique=True, editable=False)
     serial = models.BooleanField(
-        default=False, help_text="One batch at a time: two upserts by a key that is not unique could both insert."
+        default=False, help_text="One batch at a time: its key is not unique, or its rows lock each other out."
     )
     # What each finished stage left: name -> manifest. A stage whose manifest stands does not run again.
     manifests = models.JSONField(default=dict, blank=True)
@@ -105,6 +117,18 @@ class Job(TenantModel, Leased):
     def is_live(self) -> bool:
         return self.status in LIVE
 
+    @property
+    def action(self) -> str:
+        """What it was started for, in a word or two; "" for a plain run."""
+        if self.replay_of_id is not None:
+            return f"Replay of job {self.replay_of_id}"
+        return "Baseline" if self.baseline else "Full resync" if self.full_resync else ""
+
+    @property
+    def replayable(self) -> int:
+        """How many of its rows were refused and can be tried again: all but malformed ones."""
+        return sum(self.counts.get(name, 0) for name in ("rejected", "failed"))
+
     def unfinished_batches(self) -> models.QuerySet[Batch]:
         """Its batches that have not ended."""
         return Batch.all_objects.filter(job=self).exclude(state=BatchState.DONE)
@@ -135,9 +159,10 @@ class JobEvent(TenantModel):
 
 
 class BatchState(models.TextChoices):
-    """The ledger of a Bulk API 2.0 batch. Each is saved before the call that follows it."""
+    """The ledger of a batch. Each is saved before the call that follows it. See docs/discussions/exactly-once.md."""
 
     PLANNED = "planned", "Planned"  # nothing of it is at Salesforce, but perhaps an empty open job
+    SENDING = "sending", "Sending"  # calls of collections are being made, each named before it goes out
     CREATED = "created", "Created"  # the Salesforce job exists; perhaps its rows were uploaded
     CLOSING = "closing", "Closing"  # uploaded; perhaps Salesforce was told to go on
     CLOSED = "closed", "Closed"  # Salesforce is working on it
@@ -146,19 +171,31 @@ class BatchState(models.TextChoices):
 
 
 class Batch(TenantModel, Leased):
-    """The part of a plan that is sent together: one Bulk API job at a time."""
+    """The part of a plan that is sent together: one Bulk API job at a time, or a run of calls of collections."""
 
     access_path = "job__sync"
 
     job = models.ForeignKey(Job, on_delete=models.CASCADE, related_name="batches")
     number = models.PositiveIntegerField()
-    lane = models.CharField(max_length=12, default="bulk")
+    lane = models.CharField(max_length=12, default="bulk", help_text="How it is sent: bulk, collections or events.")
+    wave = models.PositiveIntegerField(default=0, help_text="It waits for the end of every batch of a lower wave.")
     operation = models.CharField(max_length=10)
     state = models.CharField(max_length=10, choices=BatchState.choices, default=BatchState.PLANNED)
-    attempt = models.PositiveIntegerField(default=0, help_text="Salesforce jobs made for it so far.")
+    attempt = models.PositiveIntegerField(default=0, help_text="Salesforce jobs, or runs of calls, made for it so far.")
     salesforce_job_id = models.CharField(max_length=18, blank=True, default="")
     rows = models.PositiveIntegerField()
-    payload = models.JSONField(help_text="The CSV that the present attempt sends: path, rows, bytes.")
+    payload = models.JSONField(
+        help_text="The CSV that the present attempt sends: path, rows, bytes; lane and call_rows where they differ."
+    )
+    # How often its rows were sent again because they had been refused, and payloads of that pass still to be sent.
+    retries = models.PositiveIntegerField(default=0)
+    waiting = models.JSONField(default=list, blank=True, editable=False)
+    # Of collections: the call that is being made, and where the answers of those before it lie.
+    calls = models.JSONField(default=dict, blank=True, editable=False)
+    sent_at = models.DateTimeField(null=True, blank=True, editable=False, help_text="When that call went out.")
+    # When the Salesforce job last did something, and what it said of itself then.
+    progress_at = models.DateTimeField(null=True, blank=True, editable=False)
+    salesforce_state = models.CharField(max_length=20, blank=True, default="", editable=False)
     outcomes = models.JSONField(default=list, blank=True, help_text="What became of its rows: one entry per attempt.")
     counts = models.JSONField(default=dict, blank=True, help_text="Rows per outcome, over all attempts; absolute.")
     records_processed = models.PositiveIntegerField(default=0, help_text="As Salesforce last said, of this attempt.")

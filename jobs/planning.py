@@ -21,15 +21,19 @@ from connections.models import Connection
 from connections.salesforce.describe import ObjectDescribe
 from connections.salesforce.discover import describe_object
 from connections.sessions import salesforce_session
-from connections.sources.base import Selection
 from jobs import existing, files
-from jobs.errors import Misconfigured
+from jobs.errors import JobRefused, Misconfigured
 from jobs.leases import Lease
+from jobs.lookups import Resolver
 from jobs.models import Batch, Job, Status
+from jobs.results import results_of
 from jobs.states import StatusChanged, note
-from syncs.engine import compare, snapshot, stage, validate
+from syncs.engine import compare, destination, lookups, replay, snapshot, stage, validate
 from syncs.engine.plan import Plan
+from syncs.engine.reads import Columns, reads_everything
 from syncs.engine.stage import Staged
+from syncs.engine.transform import Transform
+from syncs.selections import selection_of
 from syncs.spec import SyncSpec
 
 log = logging.getLogger("sfsync.jobs")
@@ -42,6 +46,8 @@ class Planner:
         self.job = job
         self.lease = lease
         self.spec = SyncSpec.from_json(job.spec)
+        if job.replay_of_id is not None:
+            self.spec = _without_drops(self.spec)
         self.workspace = files.workspace()
         lease.on_lost = self.workspace.interrupt
 
@@ -53,9 +59,16 @@ class Planner:
         """
         self._stage("describe", self._describe)
         self._stage("staged", self._read_source)
+        if lookups.is_needed(self.spec, self.describe, self.read.columns):
+            self._stage("lookup_values", lambda: self._resolver().values())
+            self._stage("lookups", lambda: self._resolver().resolve())
         self._stage("snapshot", self._pick_snapshot)
         self._stage("keys", self._keys_to_read)
         self._stage("existing", self._read_existing)
+        if self.spec.compare == "destination":
+            self._stage("destination", self._compare_with_destination)
+            self._stage("outside_keys", self._keys_outside)
+            self._stage("outside", self._read_outside)
         if "plan" not in self.job.manifests:
             self._make_plan()
         return Plan.from_json(self.job.manifests["plan"]).guard.reason
@@ -98,6 +111,8 @@ class Planner:
         session = salesforce_session(self.job.destination)
         org_id = session.identity.org_id
         described = describe_object(session, self.spec.object)
+        parents = {name: describe_object(session, name) for name in lookups.objects_of(self.spec, described)}
+        described = dataclasses.replace(described, parents=parents)
         with files.attempt(self.job, "describe") as folder:
             path = folder / "object.json"
             with open(path, "w", encoding="utf-8") as file:
@@ -115,9 +130,10 @@ class Planner:
         return ObjectDescribe.from_json(json.loads(text))
 
     def _read_source(self) -> dict[str, Any]:
+        if self.job.replay_of is not None:
+            return self._replay(self.job.replay_of)
         source = kinds.open_source(self.job.source)
-        selection = self.spec.selection
-        with source.read(Selection(selection.table, selection.query, selection.path)) as reading:
+        with source.read(selection_of(self.spec)) as reading:
             problems = validate.problems(self.spec, self.describe, reading.columns, reading.hint)
             if problems:
                 raise Misconfigured(told(problems))
@@ -126,27 +142,51 @@ class Planner:
         log.info("%s: read %d rows from %s.", self.job, staged.rows, reading.name)
         return staged.to_json()
 
+    def _replay(self, other: Job) -> dict[str, Any]:
+        """Take the refused rows of another job for the source."""
+        try:
+            before, errors_file = results_of(other)
+        except JobRefused as gone:
+            raise Misconfigured(str(gone)) from None
+        problems = validate.problems(self.spec, self.describe, before.columns, before.hint)
+        if problems:
+            raise Misconfigured(told(problems))
+        with files.attempt(self.job, "staged") as folder:
+            staged = replay.replay(self.workspace, before, errors_file, folder / "rows.parquet")
+        log.info("%s: took %d refused rows of job %d.", self.job, staged.rows, other.pk)
+        return staged.to_json()
+
+    @cached_property
+    def read(self) -> Staged:
+        """The source as it was read."""
+        return Staged.from_json(self.job.manifests["staged"])
+
+    def _resolver(self) -> Resolver:
+        return Resolver(self.job, self.lease, self.workspace, self.spec, self.describe, self.read)
+
     @cached_property
     def staged(self) -> Staged:
-        return Staged.from_json(self.job.manifests["staged"])
+        """What the plan is made from: the source with what was worked out of it."""
+        return Staged.from_json(self.job.manifests.get("lookups") or self.job.manifests["staged"])
 
     def _pick_snapshot(self) -> dict[str, Any]:
         """Which snapshot the plan compares with (path), and on which one the outcomes are written (base)."""
         known = self.job.sync.snapshot
         if not known or not self.spec.key_fields:
-            return {"path": None, "base": None}
-        reasons = self._why_not(Path(known["path"]))
+            return {"path": None, "base": None, "refusals": None}
+        reasons = self._why_not(Path(known["path"])) if known.get("path") else ["There is none yet."]
         base = None if reasons else known["path"]
-        if self.job.full_resync:
-            return {"path": None, "base": base}
-        if reasons and self.spec.compare != "nothing":
+        refusals = known.get("refusals")
+        if self.job.full_resync or self.job.baseline:
+            return {"path": None, "base": None if self.job.baseline else base, "refusals": refusals}
+        if reasons and known.get("path") and self.spec.compare == "snapshot":
             raise Misconfigured(
                 "What Salesforce is known to hold cannot be used, so nothing was sent and nothing deleted: "
                 + " ".join(reasons)
                 + f" Set the connection right again, or start over with `run_sync '{self.job.sync.name}' --full-resync`"
                 " (every row is sent again; nothing is deleted by that job)."
             )
-        return {"path": base, "base": base}
+        return {"path": base, "base": base, "refusals": refusals}
 
     def _why_not(self, path: Path) -> list[str]:
         if not path.exists():
@@ -158,39 +198,107 @@ class Planner:
         """What the snapshot that this job writes says of itself."""
         return snapshot.SnapshotHeader.of(self.job.salesforce_org_id, self.spec, self.describe)
 
-    def _snapshot_path(self) -> Path | None:
+    def _known_path(self) -> Path | None:
         path = self.job.manifests["snapshot"]["path"]
         return Path(path) if path else None
 
+    @cached_property
+    def columns(self) -> Columns:
+        """The fields that are read of a record."""
+        return Columns.of(self.spec, self.describe, Transform.of(self.spec, self.describe, self.staged.columns))
+
     def _keys_to_read(self) -> dict[str, Any]:
+        if reads_everything(self.spec, self.staged.rows, existing.FEW_KEYS):
+            return {"path": None, "count": None}
         with files.attempt(self.job, "keys") as folder:
-            path, known = folder / "keys.parquet", self._snapshot_path()
+            path, known = folder / "keys.parquet", self._known_path()
             count = compare.keys_to_read(self.workspace, self.spec, self.describe, self.staged, known, path)
         return {"path": str(path), "count": count}
 
     def _read_existing(self) -> dict[str, Any]:
-        keys = self.job.manifests["keys"]
-        if not keys["count"]:
+        keys, where = self.job.manifests["keys"], ""
+        if self.spec.compare == "destination":
+            where = self.spec.target_filter
+        if keys["count"] is None:
+            return self._reader("existing").all(self.describe.name, self.columns.paths, where)
+        return self._read_by_key("existing", keys, where)
+
+    def _read_by_key(self, name: str, keys: dict[str, Any], where: str = "") -> dict[str, Any]:
+        if not keys["count"] and self.spec.compare != "destination":
             return {"path": None}
-        return existing.read(self.job, self.lease, self.workspace, self.spec, self.describe, keys)
+        key_fields, paths = self.spec.key_fields, self.columns.paths
+        return self._reader(name).by_key(self.describe, key_fields, paths, keys, where)
+
+    def _reader(self, name: str) -> existing.Reader:
+        return existing.Reader(self.job, self.lease, self.workspace, name)
+
+    def _compare_with_destination(self) -> dict[str, Any]:
+        decision = compare.decision_of(self.spec, self.describe, self.staged, None)
+        records = Path(self.job.manifests["existing"]["path"])
+        with files.attempt(self.job, "destination") as folder:
+            found = destination.build(
+                self.workspace, decision, self.describe, self.columns, records, self.snapshot_header, folder
+            )
+        if found.blank:
+            note(self.job, f"{found.blank:,} records have no value in the sync key; they take no part.")
+        return found.to_json()
+
+    @property
+    def _destination(self) -> destination.Destination | None:
+        told = self.job.manifests.get("destination")
+        return destination.Destination.from_json(told) if told else None
+
+    def _keys_outside(self) -> dict[str, Any]:
+        """Rows without a record under the target filter: before one becomes a new record, look outside of it, too."""
+        if not self.spec.target_filter or self.spec.behaviour.new == "ignore":
+            return {"path": None, "count": 0}
+        assert self._destination is not None
+        with files.attempt(self.job, "outside_keys") as folder:
+            path, known = folder / "keys.parquet", self._destination.path
+            count = compare.outside_keys(self.workspace, self.spec, self.describe, self.staged, known, path)
+        return {"path": str(path), "count": count}
+
+    def _read_outside(self) -> dict[str, Any]:
+        keys = self.job.manifests["outside_keys"]
+        return self._read_by_key("outside", keys) if keys["count"] else {"path": None}
 
     def _key_is_not_unique(self) -> bool:
         keys = [self.describe.field(name) for name in self.spec.key_fields]
         return len(keys) == 1 and keys[0] is not None and not keys[0].unique
 
+    def _inputs(self) -> compare.Inputs:
+        def path_of(name: str) -> Path | None:
+            path = (self.job.manifests.get(name) or {}).get("path")
+            return Path(path) if path else None
+
+        # With compare = destination, what was read is what is known.
+        records = None if self._destination else path_of("existing")
+        known = None if self._destination else self._known_path()
+        refusals = None if self.job.full_resync else self._refusals_path()
+        return compare.Inputs(known, records, refusals, self._destination, path_of("outside"))
+
+    def _refusals_path(self) -> Path | None:
+        told = self.job.manifests["snapshot"].get("refusals")
+        return Path(told["path"]) if told and Path(told["path"]).exists() else None
+
+    def _asked(self) -> compare.Asked:
+        started_at = self.job.started_at or self.job.created_at
+        return compare.Asked(
+            baseline=self.job.baseline, some_rows=self.job.replay_of_id is not None, started_at=started_at
+        )
+
     def _make_plan(self) -> None:
         self._still_planning(phase="plan", rows=self.staged.rows)
-        found = self.job.manifests["existing"]["path"]
         with files.attempt(self.job, "plan") as folder:
             plan = compare.plan(
                 self.workspace,
                 self.spec,
                 self.describe,
                 self.staged,
-                self._snapshot_path(),
-                Path(found) if found else None,
+                self._inputs(),
                 folder,
                 "plan",
+                asked=self._asked(),
                 progress=self._telling("plan"),
             )
         batches = [
@@ -198,6 +306,8 @@ class Planner:
                 organization_id=self.job.organization_id,
                 job=self.job,
                 number=batch.number,
+                lane=batch.lane,
+                wave=batch.wave,
                 operation=batch.operation,
                 rows=batch.rows,
                 payload={"path": str(batch.file), "rows": batch.rows, "bytes": batch.bytes},
@@ -209,12 +319,20 @@ class Planner:
         with transaction.atomic():
             Batch.all_objects.bulk_create(batches, batch_size=500)
             self._save_manifest("plan", plan.to_json())
-            self.lease.save(serial=self._key_is_not_unique())
+            self.lease.save(serial=self._key_is_not_unique() or self.spec.bulk_serial)
         if self._key_is_not_unique():
             note(self.job, f"{self.spec.key_fields[0]} is not unique in Salesforce: one batch is sent at a time.")
         if plan.withheld_reason:
             note(self.job, plan.withheld_reason)
         log.info("%s: planned %s in %d batches.", self.job, plan.counts, len(batches))
+
+
+def _without_drops(spec: SyncSpec) -> SyncSpec:
+    """The same sync, for a part of its source: of what is not in that part, nobody knows whether it left."""
+    behaviour = dataclasses.replace(spec.behaviour, dropped="ignore")
+    return dataclasses.replace(
+        spec, mode="upsert" if spec.mode == "mirror" else spec.mode, custom=behaviour if spec.custom else None
+    )
 
 
 def told(problems: list[validate.Problem]) -> str:

@@ -29,7 +29,7 @@ def row_errors(
     code, field, search: see `syncs.engine.row_errors.page`. Of a job that has not ended, these are the errors of its
     plan. Raises JobRefused when there are no results, not yet or no more.
     """
-    staged, errors_file = _results(job)
+    staged, errors_file = results_of(job)
     with _readable(job):
         return engine.page(
             files.workspace(), staged, errors_file, code=code, field=field, search=search, after=after, limit=limit
@@ -41,7 +41,7 @@ def row_error(job: Job, row: int) -> tuple[tuple[RowError, ...], dict[str, str |
 
     Raises JobRefused when there are no results, or none of this row.
     """
-    staged, errors_file = _results(job)
+    staged, errors_file = results_of(job)
     with _readable(job):
         errors, cells = engine.one_row(files.workspace(), staged, errors_file, row)
     if not errors:
@@ -57,7 +57,7 @@ def write_refused_rows(job: Job, to: Path) -> int:
     """
     if "final" not in job.manifests:
         raise JobRefused(f"Job {job.pk} is {job.get_status_display().lower()} and has no row errors to show.")
-    staged, errors_file = _results(job)
+    staged, errors_file = results_of(job)
     with _readable(job):
         return refused_rows_csv(files.workspace(), staged, errors_file, to)
 
@@ -86,8 +86,11 @@ def _readable(job: Job) -> Iterator[None]:
         raise _damaged(job) from None  # while a result is streamed, DuckDB's errors come through Arrow as these
 
 
-def _results(job: Job) -> tuple[Staged, Path]:
-    """What the job read, and its row errors: those of its end, or of its plan before."""
+def results_of(job: Job) -> tuple[Staged, Path]:
+    """What the job read, and its row errors: those of its end, or of its plan before.
+
+    Raises JobRefused when there are none, not yet or no more.
+    """
     if job.files_removed_at is not None:
         raise JobRefused(
             f"The files of job {job.pk} were deleted on {job.files_removed_at:%Y-%m-%d}, because they were past their "

@@ -18,7 +18,8 @@ from jobs.states import StatusChanged, move, note
 from orgs import access, audit
 from orgs.access import Actor
 from orgs.models import Permission
-from syncs.models import Sync
+from syncs.models import BadParameters, Sync
+from syncs.spec import SyncSpec
 
 log = logging.getLogger("sfsync.jobs")
 
@@ -28,6 +29,9 @@ def start_job(
     *,
     by: Actor,
     full_resync: bool = False,
+    baseline: bool = False,
+    replay_of: Job | None = None,
+    parameters: dict[str, str] | None = None,
     wake: bool = True,
     scheduled_for: datetime | None = None,
     idempotency_key: str | None = None,
@@ -35,9 +39,12 @@ def start_job(
     """Create a job of `sync` with everything it will need, and wake a worker once that is committed.
 
     by: who asks; needs the permission to execute. full_resync: send every row, whatever Salesforce is known to hold.
+    baseline: record what the source holds as known, and send nothing. replay_of: read nothing but the refused rows of
+    this job. parameters: values by name; those not given have their defaults, and in a replay those of the other job.
     wake: False when the caller works on the job itself. scheduled_for: the start of the sync's schedule that this is.
     idempotency_key: of the call that asks; no two jobs of an organization have the same. Raises Denied, and
-    JobRefused when the sync is paused, has a live job, or reaches for what is another organization's.
+    JobRefused when the sync is paused, has a live job, reaches for what is another organization's, lacks the value of
+    a parameter, or cannot do what is asked.
     """
     access.require(by, Permission.EXECUTE, sync)
     try:
@@ -45,7 +52,11 @@ def start_job(
             # As it is now, whole: somebody may have changed or paused it since it was read.
             sync = hold(sync)
             _must_be_startable(sync)
-            spec = sync.spec()
+            if replay_of is not None:
+                replay_of = Job.all_objects.get(pk=replay_of.pk)
+                parameters = parameters_of(replay_of, sync) if parameters is None else parameters
+            spec = _spec(sync, parameters, scheduled=scheduled_for is not None)
+            _must_fit(spec, sync, full_resync=full_resync, baseline=baseline, replay_of=replay_of)
             job: Job = Job.all_objects.create(
                 organization_id=sync.organization_id,
                 sync=sync,
@@ -54,13 +65,16 @@ def start_job(
                 spec=spec.to_json(),
                 spec_hash=spec.hash(),
                 full_resync=full_resync,
+                baseline=baseline,
+                replay_of=replay_of,
+                parameters=spec.parameters,
                 started_by=by.name[:150],
                 scheduled_for=scheduled_for,
                 idempotency_key=idempotency_key,
                 next_poll_at=timezone.now(),
             )
-            note(job, f"Started by {by.name}.")
-            audit.record(by, "started", sync, {"job": [None, job.pk], "full_resync": [None, full_resync]})
+            note(job, _told(job, by))
+            audit.record(by, "started", sync, _recorded(job))
     except IntegrityError:
         live = Job.all_objects.filter(sync=sync, status__in=LIVE).first()
         if live is None:
@@ -73,6 +87,95 @@ def start_job(
     if wake:
         transaction.on_commit(lambda: _wake(job))
     return job
+
+
+def start_again(job: Job, *, by: Actor, wake: bool = True) -> Job:
+    """Do once more what a job was started for, with the same parameters, as its sync is set up now.
+
+    Raises what `start_job` raises.
+    """
+    return start_job(
+        job.sync,
+        by=by,
+        full_resync=job.full_resync,
+        baseline=job.baseline,
+        replay_of=job.replay_of,
+        parameters=parameters_of(job, job.sync),
+        wake=wake,
+    )
+
+
+def parameters_of(job: Job, sync: Sync) -> dict[str, str]:
+    """The values that a job was started with, of the parameters that the sync still has."""
+    names = set(sync.parameters.values_list("name", flat=True))
+    return {name: value for name, value in job.parameters.items() if name in names}
+
+
+def _spec(sync: Sync, parameters: dict[str, str] | None, *, scheduled: bool = False) -> SyncSpec:
+    try:
+        return sync.spec(parameters=parameters or {})
+    except BadParameters as error:
+        raise JobRefused(f"{error}{' A schedule has nobody to ask.' if scheduled else ''}") from None
+
+
+def _must_fit(spec: SyncSpec, sync: Sync, *, full_resync: bool, baseline: bool, replay_of: Job | None) -> None:
+    """Raises JobRefused when the sync cannot do what is asked."""
+    if full_resync + baseline + (replay_of is not None) > 1:
+        raise JobRefused("A full resync, a baseline and a replay exclude each other. Ask for one of them.")
+    if baseline and not spec.key_fields:
+        raise JobRefused(f"A baseline records keys, and the sync '{sync.name}' has no sync key. Choose one first.")
+    if baseline and spec.compare == "nothing":
+        raise JobRefused(
+            f"The sync '{sync.name}' compares with nothing, so nothing would ever look at a baseline. Let it compare "
+            "with its snapshot first."
+        )
+    if replay_of is not None:
+        _must_be_replayable(replay_of, spec, sync)
+
+
+def _must_be_replayable(job: Job, spec: SyncSpec, sync: Sync) -> None:
+    if job.sync_id != sync.pk:
+        raise JobRefused(f"Job {job.pk} is no job of the sync '{sync.name}', so it cannot be replayed by it.")
+    if job.is_live:
+        raise JobRefused(
+            f"Job {job.pk} is {job.get_status_display().lower()}. Its refused rows can be replayed when it has ended."
+        )
+    if job.files_removed_at is not None:
+        raise JobRefused(
+            f"The files of job {job.pk} were deleted on {job.files_removed_at:%Y-%m-%d}, because they were past their "
+            "retention, so its refused rows are gone. Start the sync: it takes up what is still in the source."
+        )
+    if not job.replayable or "final" not in job.manifests:
+        rest = " A malformed row has to be corrected in the source." if job.counts.get("malformed") else ""
+        raise JobRefused(f"Job {job.pk} has no refused rows that could be replayed.{rest}")
+    there = set(job.manifests["staged"]["columns"])
+    missing = [line.source_column for line in spec.mappings if line.source_column and line.source_column not in there]
+    if missing:
+        names = ", ".join(f"'{name}'" for name in missing)
+        raise JobRefused(
+            f"Job {job.pk} read no column {names}, which the sync '{sync.name}' maps by now, so its rows do not fit "
+            "any more. Start the sync instead."
+        )
+
+
+def _told(job: Job, by: Actor) -> str:
+    """The first event of a job."""
+    what = ""
+    if job.replay_of is not None:
+        what = f" to replay the {job.replay_of.replayable:,} refused rows of job {job.replay_of_id}"
+    elif job.baseline:
+        what = " as a baseline: what the source holds is recorded as known, and nothing is sent"
+    elif job.full_resync:
+        what = " as a full resync"
+    values = "".join(f" @{name} = '{value}'." for name, value in job.parameters.items())
+    return f"Started by {by.name}{what}.{values}"
+
+
+def _recorded(job: Job) -> dict[str, Any]:
+    """What the audit tells of a start."""
+    changes = {"job": [None, job.pk], "full_resync": [None, job.full_resync]}
+    more = {"baseline": job.baseline, "replay_of": job.replay_of_id, "parameters": job.parameters}
+    return {**changes, **{name: [None, value] for name, value in more.items() if value}}
 
 
 def hold(sync: Sync) -> Sync:
@@ -115,7 +218,7 @@ def approve_job(job: Job, *, by: Actor, wake: bool = True) -> None:
     """
     _must_wait(job, by)
     same = (job.sync.source_id, job.sync.destination_id) == (job.source_id, job.destination_id)
-    if not same or job.sync.spec().hash() != job.spec_hash:
+    if not same or not _spec_is_the_same(job):
         raise JobRefused(
             f"The sync '{job.sync.name}' was changed since this plan was made, so the plan is void. "
             f"Reject it with `reject_job {job.pk}` and start the sync again."
@@ -129,6 +232,13 @@ def approve_job(job: Job, *, by: Actor, wake: bool = True) -> None:
     _move(job, Status.LOADING, by, "approved", text=f"Approved by {by.name}.", **changes)
     if wake:
         transaction.on_commit(lambda: _wake(job))
+
+
+def _spec_is_the_same(job: Job) -> bool:
+    try:
+        return bool(job.sync.spec(parameters=job.parameters).hash() == job.spec_hash)
+    except BadParameters:  # it has others by now
+        return False
 
 
 def reject_job(job: Job, *, by: Actor, reason: str = "") -> None:

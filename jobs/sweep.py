@@ -50,17 +50,22 @@ def _claim(rows: QuerySet) -> list[int]:
 def _within_limits(batches: QuerySet) -> list[int]:
     """The batches that may be worked on: at most so many of a Salesforce org at once, those under way first.
 
-    All sweepers choose the same ones, so that together they do not exceed the limit.
+    All sweepers choose the same ones, so that together they do not exceed the limit. Of a job, only those of the lowest
+    wave: parents before their children.
     """
     unfinished = batches.order_by("job_id", "number").values_list(
-        "pk", "state", "job_id", "job__salesforce_org_id", "job__serial", "job__status"
+        "pk", "state", "job_id", "job__salesforce_org_id", "job__serial", "job__status", "wave"
     )
     ordered = sorted(unfinished, key=lambda row: row[1] == BatchState.PLANNED)
+    lowest: dict[int, int] = {}
+    for row in ordered:
+        lowest[row[2]] = min(row[6], lowest.get(row[2], row[6]))
     per_org: dict[str, int] = defaultdict(int)
     per_job: dict[int, int] = defaultdict(int)
     allowed = []
-    for pk, _state, job_id, org_id, serial, status in ordered:
-        room = per_org[org_id] < settings.SFSYNC_BATCHES_AT_ONCE and not (serial and per_job[job_id])
+    for pk, _state, job_id, org_id, serial, status, wave in ordered:
+        turn = wave == lowest[job_id] and not (serial and per_job[job_id])
+        room = turn and per_org[org_id] < settings.SFSYNC_BATCHES_AT_ONCE
         # Cancelling costs at most the read-back of what is under way.
         if room or status == Status.CANCELLING:
             allowed.append(pk)

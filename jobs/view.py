@@ -12,6 +12,7 @@ from jobs.counts import api_calls, live_counts
 from jobs.errors import JobRefused
 from jobs.models import Job, Status
 from syncs.engine import planned
+from syncs.engine.families import ADJUSTMENTS
 from syncs.engine.plan import Plan
 
 Count = tuple[str, int]
@@ -53,6 +54,8 @@ _OF_PLAN = {
 }
 _OF_PLAN_DROPPED = {"delete": "To delete", "dropped_ignored": "Left alone by the mode", "withheld": "Withheld"}
 _ALWAYS = {"inserted", "updated", "unchanged", "rejected", "failed", "insert", "update", "upsert", "delete"}
+
+CHANGED_SILENTLY: dict[str, str] = {"trimmed": "Blanks trimmed", **ADJUSTMENTS}
 
 _MOST_LOG = 200_000  # bytes
 
@@ -122,8 +125,8 @@ def in_short(job: Job) -> str:
 
 
 def changed_silently(job: Job) -> list[tuple[str, str, int]]:
-    """Cells that lost blanks at their edges, or decimals: (what, field, cells) each."""
-    told = (("trimmed", "Blanks trimmed"), ("rounded", "Rounded"))
+    """Cells that lost blanks at their edges, or were made to fit: (what, field, cells) each."""
+    told = CHANGED_SILENTLY.items()
     return [(label, field, cells) for name, label in told for field, cells in job.counts.get(name, {}).items()]
 
 

@@ -208,6 +208,10 @@ SFSYNC_LEASE_SECONDS = _number("SFSYNC_LEASE_SECONDS", 60, 1, 3600)
 SFSYNC_TICK_SECONDS = _number("SFSYNC_TICK_SECONDS", 0.5, 0.05, 60)
 # Largest number of Salesforce jobs that are open at once in one Salesforce org.
 SFSYNC_BATCHES_AT_ONCE = int(_number("SFSYNC_BATCHES_AT_ONCE", 4, 1, 100))
+# How long Salesforce may be at work on a call whose answer was lost (its own limit for a request is ten minutes).
+SFSYNC_LONGEST_CALL_SECONDS = _number("SFSYNC_LONGEST_CALL_SECONDS", 600, 0, 3600)
+# A Salesforce job that does nothing for so long is aborted, and its rest goes into a new one.
+SFSYNC_STUCK_HOURS = _number("SFSYNC_STUCK_HOURS", 1, 0.0001, 168)
 # A failed call is tried again after 1, 2, 4, ... times this many seconds.
 SFSYNC_RETRY_SECONDS = _number("SFSYNC_RETRY_SECONDS", 1, 0.01, 60)
 # An approval that comes later than this is refused: the source has moved on.

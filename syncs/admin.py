@@ -19,26 +19,25 @@ from connections.models import Connection
 from jobs.errors import JobRefused
 from jobs.models import LIVE, Job, Status
 from jobs.remove import delete_sync
-from jobs.start import start_job
 from jobs.templatetags.dashboard import badge
 from orgs import access, audit
 from orgs.access import Denied
 from orgs.grants_admin import GrantInline
 from orgs.models import Permission
 from orgs.tenant_admin import ScopedFilter, TenantAdmin, actor_of
+from syncs.action_pages import CHANGE, ActionPages
 from syncs.admin_lines import FieldMappingInline, ParameterInline, ScheduleInline, show_at_lines
 from syncs.asked import FILES, chosen, is_quiet, is_refresh, offers_of, propose, tried_filter
 from syncs.forms import SyncForm
 from syncs.models import FieldMapping, Sync
 from syncs.problems import problems_of
 
-CHANGE = "admin:syncs_sync_change"
 _JOBS_SHOWN = 10
 _CONFIRMED = "_confirmed"
 
 
 @admin.register(Sync)
-class SyncAdmin(TenantAdmin):
+class SyncAdmin(ActionPages, TenantAdmin):
     list_display = ["name", "object", "way", "short_mode", "next_start", "last_job", "verbs"]
     list_filter = ["mode", "paused", ("source", ScopedFilter), ("destination", ScopedFilter)]
     list_select_related = ["source", "destination", "schedule"]
@@ -116,7 +115,14 @@ class SyncAdmin(TenantAdmin):
             obj = self.get_object(request, object_id) if object_id else None
             # Django saves within a transaction, and within one no connection is asked for anything.
             offers = offers_of(request, obj)
-            _ = offers.tables, offers.columns, offers.objects, offers.describe, offers.parents, tried_filter(request, obj)
+            _ = (
+                offers.tables,
+                offers.columns,
+                offers.objects,
+                offers.describe,
+                offers.parents,
+                tried_filter(request, obj),
+            )
             if obj is not None and self.has_change_permission(request, obj) and not is_quiet(request):
                 answer = self._ask_before(request, obj)
                 if answer is not None:
@@ -209,8 +215,7 @@ class SyncAdmin(TenantAdmin):
         may_change = self.has_change_permission(request, obj) if obj else self.has_add_permission(request)
         context["may_refresh"] = may_change
         if obj is not None:
-            actor = actor_of(request)
-            context["may_execute"] = access.may(actor, Permission.EXECUTE, obj)
+            context.update(self.action_context(request, obj))
             context["may_write"] = may_change
             context["jobs"] = Job.all_objects.filter(sync=obj).order_by("-pk")[:_JOBS_SHOWN]
             problems = problems_of(obj, offers) if may_change and request.method == "GET" else []
@@ -243,28 +248,16 @@ class SyncAdmin(TenantAdmin):
     # --- verbs ---
 
     def get_urls(self) -> list[URLPattern]:
-        views = [("start", self.start_view), ("pause", self.pause_view), ("go_on", self.go_on_view)]
+        views = [("pause", self.pause_view), ("go_on", self.go_on_view)]
         site = self.admin_site
         return [
+            *self.action_urls(),
             *[
                 path(f"<path:object_id>/{name}/", site.admin_view(require_POST(view)), name=f"syncs_sync_{name}")
                 for name, view in views
             ],
             *super().get_urls(),
         ]
-
-    def start_view(self, request: HttpRequest, object_id: str) -> HttpResponse:
-        """Start a job, and go to its page."""
-        sync = self.get_object(request, object_id)
-        if sync is None:
-            return self._missing(request, object_id)
-        try:
-            job = start_job(sync, by=actor_of(request), full_resync=bool(request.POST.get("full_resync")))
-        except (Denied, JobRefused) as error:
-            messages.error(request, str(error))
-            return redirect(CHANGE, sync.pk)
-        messages.success(request, f"Job {job.pk} of '{sync}' was started.")
-        return redirect("admin:jobs_job_change", job.pk)
 
     def pause_view(self, request: HttpRequest, object_id: str) -> HttpResponse:
         return self._set_paused(request, object_id, True)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from typing import Any
 
 from django.http import HttpRequest
@@ -14,6 +15,7 @@ from orgs.tenant_admin import actor_of
 from syncs.forms import SELECTIONS
 from syncs.models import Sync
 from syncs.offers import Offers
+from syncs.selections import selection_to_look_at
 
 FILES = "delimited_file"
 BLANK_LINES = 3
@@ -52,11 +54,13 @@ def offers_of(request: HttpRequest, obj: Sync | None) -> Offers:
         given = [str(request.POST.get(name, getattr(obj, name, ""))).strip() for name in SELECTIONS]
         if source is not None:  # the other kinds' fields are not on the form
             given = ["", "", given[2]] if source.kind == FILES else [given[0], given[1], ""]
+        stored = selection_to_look_at(obj) if obj is not None else Selection()
+        table, query, path = given
         keys = request.POST.getlist("key_fields") or (obj.key_fields if obj is not None else [])
         found = Offers(
             source,
             destination,
-            Selection(*given),
+            dataclasses.replace(stored, table=table, query=query, path=path),
             str(request.POST.get("object", getattr(obj, "object", ""))).strip(),
             keys=keys,
             lines=_lines(request, obj),

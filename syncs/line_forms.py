@@ -114,9 +114,7 @@ class MappingForm(Quiet, forms.ModelForm):
         if field is None or field.type != "reference":
             return
         chosen = str(self["lookup_object"].value() or "")
-        self.fields["lookup_object"].widget = select(
-            [(name, name) for name in field.reference_to], chosen, "---------"
-        )
+        self.fields["lookup_object"].widget = select([(name, name) for name in field.reference_to], chosen, "---------")
         parent = chosen or (field.reference_to[0] if len(field.reference_to) == 1 else "")
         known = self.offers.parents.get(parent)
         if known:
@@ -129,7 +127,9 @@ class MappingForm(Quiet, forms.ModelForm):
     def option_fields(self) -> list[tuple[Any, str, bool]]:
         """Each option, the kind of fields that it is for, and whether it is set to something unusual."""
         usual = FieldMapping()
-        return [(self[name], kind, not _same(self[name].value(), getattr(usual, name))) for name, kind in OPTIONS.items()]
+        return [
+            (self[name], kind, not _same(self[name].value(), getattr(usual, name))) for name, kind in OPTIONS.items()
+        ]
 
     @property
     def options_in_short(self) -> str:

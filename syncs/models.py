@@ -286,7 +286,9 @@ class Sync(TenantModel):
         ]
         behaviour = self.behaviour
         if self.compare == Compare.DESTINATION:
-            told.append("The next job compares every row with the records in Salesforce, as each job of this sync does.")
+            told.append(
+                "The next job compares every row with the records in Salesforce, as each job of this sync does."
+            )
         else:
             told.append("The next job knows nothing: it sends every row of the source again.")
             if behaviour is not None and behaviour.dropped != OnDropped.IGNORE:
@@ -323,9 +325,7 @@ class FieldMapping(TenantModel):
     default = models.CharField(max_length=1000, blank=True, default="", help_text="Taken where an option says so.")
     write_on = models.CharField(max_length=15, choices=WriteOn.choices, default=WriteOn.BOTH)
     too_long = models.CharField(max_length=10, choices=TooLong.choices, default=TooLong.REJECT)
-    unknown_picklist = models.CharField(
-        max_length=10, choices=UnknownPicklist.choices, default=UnknownPicklist.REJECT
-    )
+    unknown_picklist = models.CharField(max_length=10, choices=UnknownPicklist.choices, default=UnknownPicklist.REJECT)
     too_precise = models.CharField(max_length=10, choices=TooPrecise.choices, default=TooPrecise.REJECT)
     missing_parent = models.CharField(max_length=10, choices=MissingParent.choices, default=MissingParent.REJECT)
     trim = models.BooleanField(default=True, help_text="Blanks at the edges of the value go.")

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import dataclasses
 import re
-from collections.abc import Callable, Sequence
-from functools import cached_property
+from collections.abc import Callable, Iterable, Sequence
+from functools import cached_property, partial
 from typing import TypeVar
 
 from connections import discover
@@ -54,7 +54,8 @@ class Offers:
         if source is None or not (chosen.table or chosen.query or chosen.path):
             return None
         listed = next((each for each in self.tables or [] if each.name == (chosen.table or chosen.path)), None)
-        if listed is not None and listed.columns:
+        # Whether a filter can be understood is seen only by asking with it.
+        if listed is not None and listed.columns and not chosen.filter:
             return listed.columns
         return self._try(lambda: discover.columns(source, chosen, refresh=self.refresh))
 
@@ -77,6 +78,18 @@ class Offers:
         if destination is None or not self.object:
             return None
         return self._try(lambda: discover.describe(destination, self.object, refresh=self.refresh))
+
+    def describes(self, names: Iterable[str]) -> dict[str, ObjectDescribe]:
+        """By API name, those of these objects that Salesforce tells of."""
+        destination = self.destination
+        if destination is None:
+            return {}
+        found = {}
+        for name in names:
+            parent = self._try(partial(discover.describe, destination, name, refresh=self.refresh))
+            if parent is not None:
+                found[name] = parent
+        return found
 
     @cached_property
     def parents(self) -> dict[str, list[Field]]:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from syncs.engine import validate
+import dataclasses
+
+from syncs.engine import lookups, validate
 from syncs.engine.validate import Problem
 from syncs.models import Sync
 from syncs.offers import Offers
@@ -21,4 +23,6 @@ def problems_of(sync: Sync, offers: Offers) -> list[Problem]:
         return [
             Problem("Connection", "", reason, "Correct that, then open this page again.") for reason in offers.trouble
         ]
-    return validate.problems(sync.spec_to_look_at(), describe, columns)
+    spec = sync.spec_to_look_at()
+    parents = offers.describes(lookups.objects_of(spec, describe))
+    return validate.problems(spec, dataclasses.replace(describe, parents=parents), columns)

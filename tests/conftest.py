@@ -9,6 +9,7 @@ import pytest
 from django.conf import settings
 
 from connections import sessions
+from tests.org_hand import OrgHand
 from tests.org_reader import OrgReader
 from tests.sandbox_process import SandboxProcess
 
@@ -34,6 +35,12 @@ def sandbox(_sandbox_process: SandboxProcess) -> Iterator[SandboxProcess]:
 def org(sandbox: SandboxProcess) -> OrgReader:
     """What the sandbox holds, read by plain HTTP."""
     return OrgReader(sandbox)
+
+
+@pytest.fixture
+def hand(sandbox: SandboxProcess) -> OrgHand:
+    """Somebody who edits the sandbox's records by hand."""
+    return OrgHand(sandbox)
 
 
 @pytest.fixture

@@ -48,12 +48,18 @@ class JobInfo:
 
 
 def create_job(
-    session: SalesforceSession, object: str, operation: Operation, external_id_field: str | None = None
+    session: SalesforceSession,
+    object: str,
+    operation: Operation,
+    external_id_field: str | None = None,
+    *,
+    assignment_rule_id: str | None = None,
 ) -> JobInfo:
     """Open an ingest job for CSV with commas and LF.
 
-    object: API name. external_id_field: API name, for upsert only. Raises SalesforceError; with `effect_unknown` an
-    empty job may be open at Salesforce, which harms nobody.
+    object: API name. external_id_field: API name, for upsert only. assignment_rule_id: the rule to run on cases or
+    leads; None for none. Raises SalesforceError; with `effect_unknown` an empty job may be open at Salesforce, which
+    harms nobody.
     """
     if (operation == "upsert") != (external_id_field is not None):
         raise ValueError("an upsert needs an external id field, and only an upsert")
@@ -66,6 +72,8 @@ def create_job(
     }
     if external_id_field is not None:
         body["externalIdFieldName"] = external_id_field
+    if assignment_rule_id is not None:
+        body["assignmentRuleId"] = assignment_rule_id
     return _job_info(session.request("POST", "jobs/ingest", json=body))
 
 

@@ -50,7 +50,10 @@ class Field:
 
 @dataclasses.dataclass(frozen=True)
 class ObjectDescribe:
-    """One object. `fields` maps API names, as Salesforce spells them, to fields, in Salesforce's order."""
+    """One object. `fields` maps API names, as Salesforce spells them, to fields, in Salesforce's order.
+
+    parents: by API name, the objects that lookups find parent records in, as far as somebody asked for them.
+    """
 
     name: str
     label: str
@@ -60,6 +63,11 @@ class ObjectDescribe:
     queryable: bool
     key_prefix: str | None
     fields: dict[str, Field]
+    parents: dict[str, ObjectDescribe] = dataclasses.field(default_factory=dict)
+
+    def parent(self, name: str) -> ObjectDescribe | None:
+        """The parent object of this API name, however its case is spelled, or None."""
+        return next((parent for known, parent in self.parents.items() if known.lower() == name.lower()), None)
 
     def field(self, name: str) -> Field | None:
         """The field of this API name, however its case is spelled, or None."""
@@ -71,7 +79,9 @@ class ObjectDescribe:
 
     def to_json(self) -> dict[str, Any]:
         """A plain dictionary that `from_json` takes back."""
-        return {**dataclasses.asdict(self), "fields": [dataclasses.asdict(field) for field in self.fields.values()]}
+        parents = [parent.to_json() for parent in self.parents.values()]
+        fields = [dataclasses.asdict(field) for field in self.fields.values()]
+        return {**dataclasses.asdict(self), "fields": fields, "parents": parents}
 
     @classmethod
     def from_json(cls, data: Mapping[str, Any]) -> ObjectDescribe:
@@ -86,7 +96,9 @@ class ObjectDescribe:
             )
             for item in data["fields"]
         ]
-        return cls(**{**data, "fields": {field.name: field for field in fields}})
+        parents = [cls.from_json(parent) for parent in data.get("parents") or ()]
+        by_name = {"fields": {field.name: field for field in fields}, "parents": {each.name: each for each in parents}}
+        return cls(**{**data, **by_name})
 
 
 def parse_object(answer: Mapping[str, Any]) -> ObjectDescribe:

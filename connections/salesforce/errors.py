@@ -13,8 +13,8 @@
 `effect_unknown` is true when a request that changes something may have had its effect although no good answer
 came back: such a request must never simply be sent again.
 
-The two tables in this file are the only place that turns Salesforce's codes (and, for two nested ones, message
-text) into classes. Sources: REST API guide "Status Codes and Error Responses", Bulk API 2.0 guide, SOAP API
+The tables in this file are the only place that turns Salesforce's codes (and, for nested ones, message text) into
+classes. Sources: REST API guide "Status Codes and Error Responses", Bulk API 2.0 guide, SOAP API
 guide "Core Data Types: StatusCode".
 """
 
@@ -24,6 +24,7 @@ from collections.abc import Mapping
 from typing import Any, Literal
 
 RowErrorClass = Literal["transient", "permanent"]
+Trouble = Literal["lock", "heavy", "busy"]
 
 
 class SalesforceError(Exception):
@@ -129,6 +130,7 @@ _BY_CODE: dict[str, type[SalesforceError]] = {
     "REQUEST_RUNNING_TOO_LONG": TransientError,
     "QUERY_TIMEOUT": TransientError,
     "TOO_MANY_APEX_REQUESTS": TransientError,
+    "TOOMANYLOCKFAILURE": TransientError,
     "INSERT_UPDATE_DELETE_NOT_ALLOWED_DURING_MAINTENANCE": TransientError,
     "API_CURRENTLY_DISABLED": MisconfiguredError,
     "API_DISABLED_FOR_ORG": MisconfiguredError,
@@ -208,7 +210,9 @@ def _code_and_text(body: Any) -> tuple[str, str]:
         return "", text[:300]
     code = first.get("errorCode") or first.get("statusCode") or first.get("exceptionCode") or first.get("error") or ""
     text = first.get("message") or first.get("exceptionMessage") or first.get("error_description") or ""
-    return str(code), " ".join(str(text).split())[:1000]
+    text = " ".join(str(text).split())
+    # Of a long query that is wrong, Salesforce repeats all before it says where and why.
+    return str(code), text[max(0, text.find("ERROR at Row:")) if len(text) > 1000 else 0 :][:1000]
 
 
 def _retry_after(headers: Mapping[str, str]) -> float | None:
@@ -218,35 +222,51 @@ def _retry_after(headers: Mapping[str, str]) -> float | None:
         return None
 
 
-# Error codes of single rows. Every code that is not here is permanent: Salesforce has some 300 of them.
-_TRANSIENT_ROW_CODES = frozenset(
-    {
-        "UNABLE_TO_LOCK_ROW",
-        "REQUEST_LIMIT_EXCEEDED",
-        "SERVER_UNAVAILABLE",
-        "UNKNOWN_EXCEPTION",
-        "REQUEST_RUNNING_TOO_LONG",
-        "QUERY_TIMEOUT",
-        "CONFLICT",
-        "TOO_MANY_APEX_REQUESTS",
-        "INSERT_UPDATE_DELETE_NOT_ALLOWED_DURING_MAINTENANCE",
-        "TXN_SECURITY_METERING_ERROR",
-        "PLATFORM_EVENT_PUBLISHING_UNAVAILABLE",
-        "PLATFORM_EVENT_PUBLISH_FAILED",
-    }
+# Error codes of single rows that may be taken another time, by what helps: `lock`, rows whose record or parent somebody
+# else holds, fewer at once and those of one parent together; `heavy`, rows whose triggers and flows took too long,
+# fewer at once; `busy`, time. Every code that is not here is permanent: Salesforce has some 300 of them.
+TROUBLES: dict[str, Trouble] = {
+    "UNABLE_TO_LOCK_ROW": "lock",
+    "CONFLICT": "lock",
+    "REQUEST_RUNNING_TOO_LONG": "heavy",
+    "QUERY_TIMEOUT": "heavy",
+    "TXN_SECURITY_METERING_ERROR": "heavy",
+    "REQUEST_LIMIT_EXCEEDED": "busy",
+    "SERVER_UNAVAILABLE": "busy",
+    "UNKNOWN_EXCEPTION": "busy",
+    "TOO_MANY_APEX_REQUESTS": "busy",
+    "INSERT_UPDATE_DELETE_NOT_ALLOWED_DURING_MAINTENANCE": "busy",
+    "PLATFORM_EVENT_PUBLISHING_UNAVAILABLE": "busy",
+    "PLATFORM_EVENT_PUBLISH_FAILED": "busy",
+}
+
+# A trigger or a flow wraps what stopped it: a lock inside is still only a lock, and a limit of one transaction is met
+# by fewer rows in it.
+WRAPPING_ROW_CODES = frozenset(
+    {"CANNOT_INSERT_UPDATE_ACTIVATE_ENTITY", "CANNOT_EXECUTE_FLOW_TRIGGER", "APEX_ERROR", "LIMIT_EXCEEDED"}
+)
+NESTED_TROUBLES: tuple[tuple[str, Trouble], ...] = (
+    ("UNABLE_TO_LOCK_ROW", "lock"),
+    ("CPU time limit", "heavy"),
+    ("System.LimitException", "heavy"),
 )
 
-# A trigger or a flow wraps what stopped it: a lock inside is still only a lock.
-_WRAPPING_ROW_CODES = frozenset({"CANNOT_INSERT_UPDATE_ACTIVATE_ENTITY", "CANNOT_EXECUTE_FLOW_TRIGGER"})
+
+def trouble_of(code: str, message: str = "") -> Trouble | None:
+    """What kept a refused row from being taken this time; None for one that would be refused again."""
+    if code in WRAPPING_ROW_CODES:
+        return next((trouble for text, trouble in NESTED_TROUBLES if text in message), None)
+    return TROUBLES.get(code)
 
 
 def row_error_class(code: str, message: str = "") -> RowErrorClass:
-    """Whether a refused row may be taken the next time: "transient" or "permanent"."""
-    if code in _TRANSIENT_ROW_CODES:
-        return "transient"
-    if code in _WRAPPING_ROW_CODES and "UNABLE_TO_LOCK_ROW" in message:
-        return "transient"
-    return "permanent"
+    """Whether a refused row may be taken another time: "transient" or "permanent"."""
+    return "permanent" if trouble_of(code, message) is None else "transient"
+
+
+def row_error_text(code: str, message: str, fields: tuple[str, ...] = ()) -> str:
+    """A row error in the form of a bulk job's `sf__Error`: what `split_row_error` takes apart."""
+    return f"{code}:{message}:{','.join(fields)}{' --' if fields else '--'}"
 
 
 def split_row_error(text: str) -> tuple[str, str, tuple[str, ...]]:
@@ -277,37 +297,85 @@ def job_error_lasts(text: str) -> bool:
     return text.startswith(_LASTING_JOB_ERRORS)
 
 
+def job_trouble(text: str) -> Trouble:
+    """What helps the rows of a failed Bulk API job, by its `errorMessage` (Bulk API guide, "Errors")."""
+    if "TooManyLockFailure" in text or "UNABLE_TO_LOCK_ROW" in text:
+        return "lock"
+    return "heavy" if "Timeout" in text or "CPU time" in text else "busy"
+
+
 _WHAT_TO_DO = {
     "REQUIRED_FIELD_MISSING": "Map the required field, or fill the blank values in the source.",
     "STRING_TOO_LONG": "Shorten the value in the source, or make the field longer in Salesforce.",
-    "INVALID_OR_NULL_FOR_RESTRICTED_PICKLIST": "Use a value of the picklist, or add this one to the picklist.",
+    "INVALID_OR_NULL_FOR_RESTRICTED_PICKLIST": "Use a value of the picklist, or add this one to the picklist. A record "
+    "type may allow fewer values than the field.",
     "DUPLICATE_VALUE": "Another record already holds this unique value. Correct one of the two.",
     "DUPLICATE_EXTERNAL_ID": "Several records hold this external id. Merge them, and make the field unique.",
-    "DUPLICATES_DETECTED": "A duplicate rule stopped the record. Merge the records, or change the rule.",
-    "UNABLE_TO_LOCK_ROW": "Another process was changing the same or a parent record. The next job sends the row again.",
+    "DUPLICATES_DETECTED": "A duplicate rule stopped the record. Merge the records, change the rule, or let the sync "
+    "save in spite of rules that only alert.",
+    "DUPLICATE_USERNAME": "Another user of Salesforce has this user name. Choose another one.",
+    "UNABLE_TO_LOCK_ROW": "Others were changing the same or a parent record, through all tries of this job. The next "
+    "job sends the row again; run it when less goes on in Salesforce.",
+    "CONFLICT": "The record was changed in the same moment. The next job sends the row again.",
     "FIELD_CUSTOM_VALIDATION_EXCEPTION": "A validation rule stopped the record. Correct the values or change the rule.",
+    "FIELD_FILTER_VALIDATION_EXCEPTION": "The record pointed to does not meet the field's lookup filter. Choose "
+    "another record, or change the filter.",
+    "FIELD_INTEGRITY_EXCEPTION": "The value does not go with another one of the record, or with a setting of the org. "
+    "The message names the field; correct it in the source.",
     "INVALID_CROSS_REFERENCE_KEY": "The record, or one it points to, is not there. Load the parent first.",
     "INSUFFICIENT_ACCESS_ON_CROSS_REFERENCE_ENTITY": "Give the connected user access to the record that is pointed to.",
     "INSUFFICIENT_ACCESS_OR_READONLY": "Give the connected user access to the record, its object and its owner.",
-    "ENTITY_IS_DELETED": "The record is in the recycle bin. Restore it, or let the next job make it anew.",
+    "TRANSFER_REQUIRES_READ": "The new owner may not read such records. Give that user the permission to read them.",
+    "ENTITY_IS_DELETED": "The record is in the recycle bin, or was merged into another one. Restore it, or let the "
+    "next job make it anew.",
     "ENTITY_IS_LOCKED": "The record waits in an approval. Finish the approval, then run the sync again.",
+    "CANNOT_UPDATE_CONVERTED_LEAD": "The lead was converted. Load its contact or opportunity instead, or filter such "
+    "rows out of the source.",
     "MALFORMED_ID": "This is not a record id of the right kind. Correct it in the source.",
+    "INVALID_ID_FIELD": "This is not a record id of the right kind. Correct it in the source.",
     "INVALID_FIELD": "A field or a parent's external id is unknown. Load the parent first, or correct the mapping.",
     "INVALID_FIELD_FOR_INSERT_UPDATE": "Make the field writable for the connected user, or take it out of the mapping.",
     "INVALID_TYPE_ON_FIELD_IN_RECORD": "The value does not fit the field's type. Correct it in the source.",
+    "INVALID_CURRENCY_ISO": "This currency is not active in the Salesforce org. Activate it, or correct the code.",
+    "INVALID_STATUS": "The record's status does not allow this change. Correct the status in the source.",
     "NUMBER_OUTSIDE_VALID_RANGE": "The number is too large for the field. Correct it, or widen the field.",
     "INVALID_EMAIL_ADDRESS": "Correct the e-mail address in the source.",
     "MISSING_ARGUMENT": "The id or external id of the row is blank. Fill it in the source.",
+    "JSON_PARSER_ERROR": "Salesforce could not read a value of this row. Correct it in the source.",
+    "CIRCULAR_DEPENDENCY": "The record would be its own parent, directly or through others. Correct the parents.",
+    "SELF_REFERENCE_FROM_TRIGGER": "A trigger changes the record while it is being saved. Show this to its developer.",
     "CANNOT_INSERT_UPDATE_ACTIVATE_ENTITY": "An Apex trigger stopped the record. Show the message to its developer.",
     "CANNOT_EXECUTE_FLOW_TRIGGER": "A flow stopped the record. Show the message to the flow's owner.",
+    "APEX_ERROR": "Apex code stopped the record. Show the message to its developer.",
+    "PROCESSING_HALTED": "Another record of the same call was refused and took this one with it. Correct that one.",
+    "ALL_OR_NONE_OPERATION_ROLLED_BACK": "Another record of the same call was refused. Correct that one.",
     "DELETE_FAILED": "Other records depend on this one. Delete or move those first.",
     "DEPENDENCY_EXISTS": "Other records depend on this one. Delete or move those first.",
     "INACTIVE_OWNER_OR_USER": "The owner is inactive. Choose an active user, or activate this one.",
     "STORAGE_LIMIT_EXCEEDED": "The Salesforce org has no storage left. Delete records or buy storage.",
+    "LIMIT_EXCEEDED": "A limit of the Salesforce org was reached; the message names it. Wait until it frees up, or "
+    "send less at a time.",
     "REQUEST_LIMIT_EXCEEDED": "The Salesforce org has used its API requests. Wait until they free up.",
+    "REQUEST_RUNNING_TOO_LONG": "Triggers and flows took too long, even for few rows at once. Make them lighter.",
+    "QUERY_TIMEOUT": "A query in a trigger or flow took too long. Make it selective, or ask Salesforce for an index.",
+    "SERVER_UNAVAILABLE": "Salesforce was too busy. The next job sends the row again.",
+    "UNKNOWN_EXCEPTION": "Salesforce met an error of its own. The next job sends the row again; if it stays, give "
+    "the number in the message to Salesforce's support.",
+    "INSERT_UPDATE_DELETE_NOT_ALLOWED_DURING_MAINTENANCE": "Salesforce is under maintenance. Run the sync again "
+    "afterwards.",
+    "PLATFORM_EVENT_PUBLISHING_UNAVAILABLE": "Salesforce could not take events for a while. Run the sync again.",
+    "PLATFORM_EVENT_ENCRYPTION_ERROR": "The org's encryption key for events cannot be used. Ask its administrator.",
+}
+
+# What is said where the message tells more than the code.
+_WHAT_TO_DO_ABOUT = {
+    "heavy": "Triggers and flows took more of Salesforce's limits than one transaction has, even for few rows at once. "
+    "Make them lighter, or ask their developer.",
 }
 
 
-def what_to_do(code: str) -> str:
-    """Advice for an administrator about a row error code; for a code of no renown, where to look."""
+def what_to_do(code: str, message: str = "") -> str:
+    """Advice for an administrator about a row error; for a code of no renown, where to look."""
+    if code in WRAPPING_ROW_CODES and (trouble := trouble_of(code, message)) is not None:
+        return _WHAT_TO_DO_ABOUT.get(trouble) or _WHAT_TO_DO["UNABLE_TO_LOCK_ROW"]
     return _WHAT_TO_DO.get(code, "Look the code up in Salesforce's API guide, and correct the row or the org's rules.")

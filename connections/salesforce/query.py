@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import dataclasses
 import re
 from collections.abc import Iterator, Sequence
+from datetime import datetime
 from decimal import Decimal, InvalidOperation
 from typing import Any
 from urllib.parse import quote_plus
@@ -24,6 +26,8 @@ _API_NAME = re.compile(r"[A-Za-z]\w*")
 _PLACE = re.compile(r"(?:ERROR at Row:|\bline )(\d+):(?:Column:)?(\d+)\s*(.*)", re.DOTALL)
 _CHARACTER = re.compile(r"at character '(.)'")
 _TOKEN = re.compile(r"unexpected token: '([^']+)'")
+# Literals without quotes (SOQL reference, "Date Formats and Date Literals"); their form was checked before.
+_BARE_TYPES = frozenset({"date", "datetime", "time", "boolean"})
 _NUMBER_TYPES = frozenset({"int", "long", "double", "currency", "percent"})
 
 
@@ -106,25 +110,74 @@ def _filter_error(error: PermanentError, condition: str, start: int) -> FilterRe
 
 
 def records_by_key(
-    session: SalesforceSession, object: str, fields: Sequence[Field], keys: Sequence[str]
+    session: SalesforceSession,
+    object: str,
+    paths: Sequence[str],
+    key_fields: Sequence[Field],
+    keys: Sequence[Sequence[str]],
+    where: str = "",
 ) -> Iterator[tuple[str, ...]]:
-    """Find the records whose first key field holds one of these, 200 keys or fewer per call.
+    """Find the records that hold these keys, 200 keys or fewer per call.
 
-    object: API name. fields: the fields of the key. keys: values of the first one, as text; those of a number field are
-    plain decimals. Yields (record Id, each field as Salesforce holds it, "" for null); a key without a record yields
-    nothing, one with several records yields each. Raises SalesforceError.
+    object: API name. paths: of the fields to read, such as `Id` or `Account.Name`, each once. key_fields: the fields of
+    the key. keys: one text per key field; those of number fields are plain decimals. where: a further SOQL condition.
+    Yields a text per path, "" for null; a key without a record yields nothing, one with several records yields each.
+    Raises SalesforceError.
     """
-    for name in (object, *(field.name for field in fields)):
+    for name in (object, *(field.name for field in key_fields)):
         if not _API_NAME.fullmatch(name):
             raise MisconfiguredError(f"'{name}' is not an API name in Salesforce. Correct the sync's object or key.")
-    # Selecting a field twice is an error in SOQL.
-    columns = ",".join(["Id", *(field.name for field in fields if field.name.lower() != "id")])
-    start = f"SELECT {columns} FROM {object} WHERE {fields[0].name} IN "
-    unique = list(dict.fromkeys(keys))
-    for literals in _lists([_literal(fields[0], key) for key in unique], MAX_QUERY_BYTES - len(quote_plus(start))):
-        for record in rows(session, f"{start}({','.join(literals)})"):
-            found = {name.lower(): value for name, value in record.items()}
-            yield (str(found["id"]), *(_text(found[field.name.lower()]) for field in fields))
+    start = f"SELECT {','.join(paths)} FROM {object} WHERE {f'({where}) AND ' if where else ''}"
+    unique = list(dict.fromkeys(map(tuple, keys)))
+    for condition in _conditions(key_fields, unique, MAX_QUERY_BYTES - len(quote_plus(start))):
+        for record in rows(session, f"{start}{condition}"):
+            yield tuple(_text(_at(record, path)) for path in paths)
+
+
+@dataclasses.dataclass(frozen=True)
+class MadeRecord:
+    """A record and how it came to be. key: each field of the key, as Salesforce holds it, "" for null."""
+
+    id: str
+    created_at: datetime
+    created_by: str
+    key: tuple[str, ...]
+
+
+def made_records(
+    session: SalesforceSession, object: str, key_fields: Sequence[Field], keys: Sequence[Sequence[str]]
+) -> Iterator[MadeRecord]:
+    """As `records_by_key`, with when and by whom each record was made."""
+    paths = ["Id", "CreatedDate", "CreatedById", *(field.name for field in key_fields)]
+    for record_id, created, created_by, *key in records_by_key(session, object, paths, key_fields, keys):
+        # "2024-05-01T10:11:12.000+0000"
+        created_at = datetime.fromisoformat(created.replace("+0000", "+00:00"))
+        yield MadeRecord(record_id, created_at, created_by, tuple(key))
+
+
+def _conditions(key_fields: Sequence[Field], keys: Sequence[tuple[str, ...]], max_bytes: int) -> Iterator[str]:
+    """SOQL conditions for the keys, each of at most `max_bytes` bytes in a URL."""
+    if len(key_fields) == 1:
+        name = key_fields[0].name
+        for literals in _lists([_literal(key_fields[0], key) for (key,) in keys], max_bytes - len(name) - 12):
+            yield f"{name} IN ({','.join(literals)})"
+        return
+    several = [
+        "(" + " AND ".join(f"{f.name}={_literal(f, part)}" for f, part in zip(key_fields, key, strict=True)) + ")"
+        for key in keys
+    ]
+    for pieces in _lists(several, max_bytes - 12 - 2 * MAX_KEYS):
+        yield f"({' OR '.join(pieces)})"
+
+
+def _at(record: dict[str, Any], path: str) -> Any:
+    """What a record holds at a path; None where a parent on the way is missing."""
+    value: Any = record
+    for name in path.split("."):
+        if not isinstance(value, dict):
+            return None
+        value = next((held for known, held in value.items() if known.lower() == name.lower()), None)
+    return value
 
 
 def _lists(literals: Sequence[str], max_bytes: int) -> Iterator[list[str]]:
@@ -143,6 +196,8 @@ def _lists(literals: Sequence[str], max_bytes: int) -> Iterator[list[str]]:
 
 
 def _literal(field: Field, key: str) -> str:
+    if field.type in _BARE_TYPES:
+        return key
     if field.type not in _NUMBER_TYPES:
         return soql_text(key)
     try:
@@ -157,7 +212,9 @@ def _literal(field: Field, key: str) -> str:
 def _text(value: Any) -> str:
     if value is None:
         return ""
-    if isinstance(value, bool) or not isinstance(value, (int, Decimal)):
+    if isinstance(value, bool):
+        return str(value).lower()
+    if not isinstance(value, (int, Decimal)):
         return str(value)
     text = format(Decimal(value), "f")
     return (text.rstrip("0").rstrip(".") or "0") if "." in text else text

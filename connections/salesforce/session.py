@@ -9,7 +9,9 @@ import re
 import threading
 from collections.abc import Iterator, Mapping
 from contextvars import ContextVar
+from datetime import datetime
 from decimal import Decimal
+from email.utils import parsedate_to_datetime
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -90,6 +92,7 @@ class SalesforceSession:
         self._rest: Salesforce | None = None
         self._calls = 0
         self._limit_info: LimitInfo | None = None
+        self._told_time: datetime | None = None
 
     def __repr__(self) -> str:
         where = self._token.instance_url if self._token else "not logged in"
@@ -114,6 +117,11 @@ class SalesforceSession:
     def limit_info(self) -> LimitInfo | None:
         """What the last answer said about used API requests, or None before the first one that did."""
         return self._limit_info
+
+    @property
+    def told_time(self) -> datetime | None:
+        """What the last answer said the time is, by Salesforce's clock; None before the first one that did."""
+        return self._told_time
 
     @property
     def identity(self) -> Identity:
@@ -221,6 +229,8 @@ class SalesforceSession:
         used = _API_USAGE.search(answer.headers.get("Sforce-Limit-Info", ""))
         if used:
             self._limit_info = LimitInfo(int(used[1]), int(used[2]))
+        with contextlib.suppress(TypeError, ValueError):
+            self._told_time = parsedate_to_datetime(answer.headers.get("Date", ""))
         return answer
 
     def _count_call(self) -> None:

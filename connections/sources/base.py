@@ -10,8 +10,8 @@ from __future__ import annotations
 
 import abc
 import dataclasses
-from collections.abc import Callable, Iterator
-from typing import TYPE_CHECKING
+from collections.abc import Callable, Iterator, Mapping
+from typing import TYPE_CHECKING, ClassVar
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -38,11 +38,18 @@ class MisconfiguredSourceError(SourceError):
 
 @dataclasses.dataclass(frozen=True)
 class Selection:
-    """What to read: exactly one of a table, a query or a path is not empty."""
+    """What to read: exactly one of a table, a query or a path is not empty.
+
+    filter: a condition in the source's own language, without WHERE, or "". parameters: text by name; a filter, a query
+    or a path says `@name` where it wants one. None stands for a value that is not known yet: then columns can be told
+    where no path depends on it, and rows are not meant to be read.
+    """
 
     table: str = ""
     query: str = ""
     path: str = ""
+    filter: str = ""
+    parameters: Mapping[str, str | None] = dataclasses.field(default_factory=dict, hash=False)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -69,7 +76,8 @@ class Reading:
     columns: names of the source's columns. batches: Arrow record batches of at most some megabytes with these columns,
     all of type string, and a last column `_row` (int64): the number of the record in the source, from 1; malformed
     records keep their numbers, so there may be gaps. malformed: grows while batches are taken. name: of what is read.
-    hint: what may be wrong when columns are missing, or "".
+    hint: what may be wrong when columns are missing, or "". file_name: of the file that is read, without its folders;
+    "" when it is no file.
     """
 
     columns: tuple[str, ...]
@@ -78,6 +86,7 @@ class Reading:
     name: str
     hint: str = ""
     on_close: Callable[[], None] = lambda: None
+    file_name: str = ""
 
     def close(self) -> None:
         """Stop reading, and let go of files and connections. May be called twice."""
@@ -96,7 +105,13 @@ class Reading:
 
 
 class Source(abc.ABC):
-    """One system that rows are read from."""
+    """One system that rows are read from.
+
+    filters_itself: it understands the filter of a selection. Where it does not, it ignores the filter and yields every
+    row.
+    """
+
+    filters_itself: ClassVar[bool] = False
 
     @abc.abstractmethod
     def check(self) -> list[str]:
@@ -125,3 +140,9 @@ def checked_columns(columns: tuple[str, ...], name: str) -> tuple[str, ...]:
             raise MisconfiguredSourceError(f"{name} has two columns named '{column}'. Rename or remove one of them.")
         seen.add(column)
     return columns
+
+
+def parameters_in_words(parameters: Mapping[str, str | None]) -> str:
+    """What parameters there are, to go on a sentence that names one which is not among them."""
+    names = [f"@{name}" for name in sorted(parameters)]
+    return f"; those are {', '.join(names)}" if names else "; it has none"

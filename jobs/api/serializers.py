@@ -10,6 +10,7 @@ from orgs.api.parsers import LARGEST_NUMBER
 class JobSerializer(serializers.ModelSerializer):
     counts = serializers.DictField(help_text="Rows per outcome.")
     progress = serializers.DictField(help_text="How far it is.")
+    parameters = serializers.DictField(help_text="Values by name, fixed when it was started.")
 
     class Meta:
         model = Job
@@ -21,6 +22,9 @@ class JobSerializer(serializers.ModelSerializer):
             "status",
             "reason",
             "full_resync",
+            "baseline",
+            "replay_of",
+            "parameters",
             "salesforce_org_id",
             "counts",
             "progress",
@@ -79,7 +83,9 @@ class RejectSerializer(serializers.Serializer):
 class RowErrorSerializer(serializers.Serializer):
     row = serializers.IntegerField(help_text="Of the source, from 1.")
     # DRF takes fields out of the class, so the names are free.
-    source = serializers.CharField(help_text="Who refused: sfsync's `rule`, or `salesforce`.")  # type: ignore[assignment]
+    source = serializers.CharField(  # type: ignore[assignment]
+        help_text="Who refused: sfsync's `rule`, or `salesforce`; `violation`: a rule was broken, but the row went on."
+    )
     code = serializers.CharField()
     field = serializers.CharField()
     column = serializers.CharField()

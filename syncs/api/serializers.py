@@ -12,11 +12,13 @@ from rest_framework.serializers import as_serializer_error
 from connections.api.serializers import team_needed
 from orgs import access
 from orgs.api.base import ForTeam, TenantSerializer
+from orgs.api.paging import LARGEST_PAGE
 from orgs.models import Permission
 from syncs.choices import ColumnType
 from syncs.models import FieldMapping, Parameter, Schedule, Sync
 
 _MOST_LINES = 1000
+_MOST_KEYS = 10_000
 _MOST_PARAMETERS = 100
 
 
@@ -308,6 +310,20 @@ class RunSerializer(serializers.Serializer):
     full_resync = serializers.BooleanField(
         default=False, help_text="Send every row, whatever Salesforce is known to hold."
     )
+    baseline = serializers.BooleanField(
+        default=False, help_text="Record what the source holds as known in Salesforce, and send nothing."
+    )
+    parameters = serializers.DictField(
+        child=serializers.CharField(max_length=1000, allow_blank=True, trim_whitespace=False),
+        default=dict,
+        help_text="Values by name; those that are not given have their defaults.",
+    )
+
+    def validate(self, attrs: dict[str, Any]) -> dict[str, Any]:
+        """Raises ValidationError when both a full resync and a baseline are asked for."""
+        if attrs["full_resync"] and attrs["baseline"]:
+            raise serializers.ValidationError("Ask for a full resync or for a baseline, not for both.")
+        return attrs
 
 
 class ProblemSerializer(serializers.Serializer):
@@ -319,3 +335,42 @@ class ProblemSerializer(serializers.Serializer):
 
 class ProblemsSerializer(serializers.Serializer):
     results = ProblemSerializer(many=True)
+
+
+class ParkedRowSerializer(serializers.Serializer):
+    key = serializers.CharField(help_text="The sync key, as it is written.")
+    failures = serializers.IntegerField(help_text="Jobs in a row in which Salesforce refused the row for good.")
+    code = serializers.CharField()
+    message = serializers.CharField(help_text="Salesforce's last answer.")
+
+
+class ParkedRowsSerializer(serializers.Serializer):
+    next = serializers.URLField(allow_null=True)
+    previous = serializers.URLField(allow_null=True, help_text="Always null: these pages go forward only.")
+    results = ParkedRowSerializer(many=True)
+
+
+class ParkedRowsQuery(serializers.Serializer):
+    search = serializers.CharField(
+        default="", allow_blank=True, max_length=200, help_text="Text in the key, the code or the message."
+    )
+    after = serializers.CharField(
+        default="", allow_blank=True, trim_whitespace=False, max_length=4000, help_text="As `next` says."
+    )
+    page_size = serializers.IntegerField(default=50, min_value=1, max_value=LARGEST_PAGE, help_text="Rows per page.")
+
+
+class ReleaseSerializer(serializers.Serializer):
+    keys = serializers.ListField(
+        child=serializers.CharField(max_length=4000, trim_whitespace=False),
+        default=None,
+        allow_null=True,
+        allow_empty=False,
+        max_length=_MOST_KEYS,
+        help_text="Sync keys of the rows to release; null, or left out: all that are parked.",
+    )
+
+
+class ReleasedSerializer(serializers.Serializer):
+    released = serializers.IntegerField(help_text="Rows that the next job sends again.")
+    parked = serializers.IntegerField(help_text="Rows that are still parked.")

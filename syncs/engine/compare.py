@@ -1,4 +1,4 @@
-"""Staged rows against the snapshot and what was read from Salesforce: the plan, and the files that are sent."""
+"""Staged rows against what is known of Salesforce: the plan, and the files that are sent."""
 
 from __future__ import annotations
 
@@ -8,107 +8,128 @@ import hashlib
 import json
 import uuid
 from collections.abc import Callable, Iterator
+from datetime import UTC, datetime
 from pathlib import Path
+from zoneinfo import ZoneInfo
 
 import duckdb
 import pyarrow as pa
 import pyarrow.compute as pc
 
 from connections.salesforce.describe import ObjectDescribe
-from syncs.engine.decide import DUPLICATES, EXISTING, SHARED, Decision, Known, operation_of
-from syncs.engine.dropped import any_dropped, any_new_key, deletes_query, dropped_query
-from syncs.engine.encode import BatchWriter
+from syncs.engine import conditions
+from syncs.engine.decide import ACTIONS, DUPLICATES, EXISTING, SHARED, TARGETS, Decision
+from syncs.engine.destination import NAMED_RECORDS, Destination, grouped, keyed, spelled, target_columns
+from syncs.engine.dropped import acting_query, any_new_key, dropped_query
 from syncs.engine.files import TableWriter, stream, write_query
-from syncs.engine.plan import Guard, Plan, PlannedColumn
+from syncs.engine.plan import Guard, Operation, Plan, PlannedColumn
+from syncs.engine.planned_files import PlannedFiles
+from syncs.engine.reads import Columns, key_queries, known_for, outside_query
 from syncs.engine.rejects import write_errors
-from syncs.engine.sql import parquet
+from syncs.engine.sql import literal, parquet
 from syncs.engine.stage import Staged
-from syncs.engine.transform import MASK_BITS, Transform, bit_of, joined_key, normalised_key
+from syncs.engine.tally import Tally
+from syncs.engine.transform import Transform
 from syncs.engine.workspace import Workspace
 from syncs.spec import SyncSpec
 
-_NAMED_ROWS = 10
 _CANDIDATES = pa.schema([("_row", pa.int64()), ("nkey_hash", pa.uint64())])
 # Fewer dropped records than this never need an approval for being a large share of a small table.
 _GUARD_FLOOR = 10
+_OPERATIONS: tuple[Operation, ...] = ("insert", "update", "upsert", "delete")
+
+
+@dataclasses.dataclass(frozen=True)
+class Inputs:
+    """What a plan is made from, besides the sync and its source.
+
+    known: a snapshot file to compare with or to take record ids from, or None; with compare = destination, the one in
+    `destination`. records: Parquet of what was read for `keys_to_read`, r_<i> for the i-th path of `Columns`, or None.
+    refusals: a file of rows that were refused in earlier jobs, or None. destination: what was read of all records.
+    outside: Parquet like `records`, what was read for `outside_keys`, or None.
+    """
+
+    known: Path | None = None
+    records: Path | None = None
+    refusals: Path | None = None
+    destination: Destination | None = None
+    outside: Path | None = None
+
+
+@dataclasses.dataclass(frozen=True)
+class Asked:
+    """How a plan is to be made.
+
+    short: the source is known to be incomplete, so nothing is deleted. baseline: valid rows are put on record and
+    nothing is sent. some_rows: these are not all rows of the source, so none has left it. started_at: the job's start.
+    """
+
+    short: bool = False
+    baseline: bool = False
+    some_rows: bool = False
+    started_at: datetime = dataclasses.field(default_factory=lambda: datetime.now(UTC))
+
+
+def decision_of(
+    spec: SyncSpec, describe: ObjectDescribe, staged: Staged, known: Path | None, asked: Asked | None = None
+) -> Decision:
+    """The decision of a sync over a source, with what is known from the file `known`."""
+    transform = Transform.of(spec, describe, staged.columns)
+    carried = {"_wave": "_wave" if staged.waves else "0"}
+    if spec.action_column:
+        column = f"upper(c_{staged.columns.index(spec.action_column)})"
+        listed = ", ".join(map(literal, ACTIONS))
+        carried["action_raw"] = f"c_{staged.columns.index(spec.action_column)}"
+        carried["action_text"] = f"CASE WHEN {column} IN ({listed}) THEN {column} END"
+    rule = None
+    if spec.behaviour.changed == "conditional" and spec.changed_rule is not None:
+        rule = _rule_sql(spec, describe)
+        for number, name in enumerate(conditions.sources_of(spec.changed_rule)):
+            carried[f"rs_{number}"] = f"c_{staged.columns.index(name)}"
+    transform = dataclasses.replace(transform, carried=carried)
+    decision = Decision(spec, transform, None, rule=rule, baseline=asked is not None and asked.baseline)
+    fields = tuple(line.field.name for line in decision.compared)
+    return dataclasses.replace(decision, known=known_for(spec, transform, known, fields))
+
+
+def _rule_sql(spec: SyncSpec, describe: ObjectDescribe) -> str:
+    """SQL over rs_<n> and rt_<n>: the condition under which a changed row updates its record."""
+    assert spec.changed_rule is not None
+    sources, targets = conditions.sources_of(spec.changed_rule), conditions.targets_of(spec.changed_rule)
+    sides = conditions.Sides(
+        source=lambda name: f"rs_{sources.index(name)}",
+        columns=spec.columns,
+        target=lambda name: f"rt_{targets.index(name)}",
+        describe=describe,
+        parameters=spec.parameters,
+        time_zone=spec.time_zone,
+    )
+    return conditions.to_sql(spec.changed_rule, sides)
 
 
 def keys_to_read(
     workspace: Workspace, spec: SyncSpec, describe: ObjectDescribe, staged: Staged, snapshot: Path | None, to: Path
 ) -> int:
-    """Write the keys whose record ids must be read from Salesforce before `plan`; return how many there are.
+    """Write the keys whose records must be read from Salesforce before `plan`; return how many there are.
 
     snapshot: the file of the last one, or None. to: Parquet with `k_<i>`, the key's i-th field as Salesforce is asked
     for it.
     """
-    transform = Transform.of(spec, describe, staged.columns)
-    parts = ", ".join(f"k_{place}" for place in range(max(1, len(transform.keys))))
+    decision = decision_of(spec, describe, staged, snapshot)
+    parts = ", ".join(f"k_{place}" for place in range(max(1, len(decision.transform.keys))))
     with workspace.connect() as connection:
-        queries = _reads(connection, spec, transform, staged, snapshot)
+        queries = key_queries(connection, decision, parquet(staged.path), snapshot)
         union = " UNION ALL ".join(queries) or "SELECT NULL::VARCHAR AS k_0 WHERE false"
         return write_query(connection, f"SELECT {parts} FROM ({union}) WHERE k_0 IS NOT NULL", to)
 
 
-def _reads(
-    connection: duckdb.DuckDBPyConnection, spec: SyncSpec, transform: Transform, staged: Staged, snapshot: Path | None
-) -> list[str]:
-    """Queries for the keys to read, each with the columns k_<i>."""
-    if not transform.keys:
-        return []
-    condition = _condition_to_read(spec, transform)
-    places = range(len(transform.keys))
-    parts = ", ".join(f"k_{place}" for place in places)
-    each = ", ".join(f"any_value(k_{place}) AS k_{place}" for place in places)
-    # The keys of the snapshot; of several fields, it knows each as Salesforce compares it.
-    split = ", ".join(f"split_part(nkey, chr(31), {place + 1}) AS k_{place}" for place in places)
-    known_parts = "key AS k_0" if len(places) == 1 else split
-    keys = (
-        f"(SELECT nkey, {each} FROM ({transform.key_query(parquet(staged.path))}) WHERE nkey IS NOT NULL GROUP BY nkey)"
-    )
-    queries = []
-    if condition is not None and snapshot is None:
-        queries.append(f"SELECT {parts} FROM {keys} WHERE {condition('NULL', 'NULL')}")
-    if condition is not None and snapshot is not None:
-        known = f"(SELECT nkey AS s_nkey, id AS s_id, state AS s_state FROM {parquet(snapshot)})"
-        queries.append(
-            f"SELECT {parts} FROM {keys} LEFT JOIN {known} ON s_nkey = nkey WHERE {condition('s_id', 's_state')}"
-        )
-    if spec.mode == "mirror" and snapshot is not None:
-        # A key that is new beside one that is gone may be the same record's, renamed in Salesforce as in the source.
-        every_key = transform.key_query(parquet(staged.path))
-        renamed = any_dropped(connection, every_key, snapshot) and any_new_key(connection, every_key, snapshot)
-        wanted = f"(SELECT nkey, key FROM {parquet(snapshot)} WHERE {'true' if renamed else 'id IS NULL'})"
-        queries.append(f"SELECT {known_parts} FROM {wanted} ANTI JOIN (SELECT nkey AS k FROM {keys}) ON k = nkey")
-    return queries
-
-
-def key_is_unique(transform: Transform) -> bool:
-    """Salesforce itself keeps two records from having the same key."""
-    return len(transform.keys) == 1 and (transform.keys[0].field.unique or transform.keys[0].field.name == "Id")
-
-
-def found_key(transform: Transform) -> str:
-    """SQL over the records read from Salesforce: their key, as Salesforce compares it."""
-    return joined_key(
-        [
-            normalised_key(line.family, line.field.case_sensitive, f"k_{place}", transform.time_zone)
-            for place, line in enumerate(transform.keys)
-        ]
-    )
-
-
-def _condition_to_read(spec: SyncSpec, transform: Transform) -> Callable[[str, str], str] | None:
-    """Which rows of the source have to be looked up: SQL from the snapshot's id and state, or None for no row."""
-    if spec.mode == "update":
-        return lambda record_id, state: f"{record_id} IS NULL"
-    if spec.compare == "nothing":
-        return None
-    if spec.mode == "insert":
-        return lambda record_id, state: f"{state} IS DISTINCT FROM 'present'"
-    if not key_is_unique(transform):
-        # Where Salesforce does not watch over the key, a row whose fate is unknown could become a second record.
-        return lambda record_id, state: f"{state} = 'maybe'"
-    return None
+def outside_keys(
+    workspace: Workspace, spec: SyncSpec, describe: ObjectDescribe, staged: Staged, known: Path, to: Path
+) -> int:
+    """Write the keys of rows without a record under the target filter, as `keys_to_read` does; return how many."""
+    transform = Transform.of(spec, describe, staged.columns)
+    with workspace.connect() as connection:
+        return write_query(connection, outside_query(transform, parquet(staged.path), known), to)
 
 
 def plan(
@@ -116,29 +137,24 @@ def plan(
     spec: SyncSpec,
     describe: ObjectDescribe,
     staged: Staged,
-    snapshot: Path | None,
-    existing: Path | None,
+    inputs: Inputs,
     folder: Path,
     prefix: str,
     *,
-    short: bool = False,
+    asked: Asked | None = None,
     progress: Callable[[int], None] | None = None,
 ) -> Plan:
     """Decide what becomes of every row, and write the files that are sent.
 
-    spec: one that `problems` found nothing wrong with. snapshot: the file of the last one, or None.
-    existing: Parquet (`id` and `k_<i>`, the key's i-th field as Salesforce returns it), what was read for the keys of
-    `keys_to_read`, or None.
-    folder, prefix: files are called <folder>/<prefix>-<name>; the prefix is new in each attempt.
-    short: the source is known to be incomplete, so nothing is deleted.
-    progress: called with the number of rows planned so far.
+    spec: one that `problems` found nothing wrong with. folder, prefix: files are called <folder>/<prefix>-<name>; the
+    prefix is new in each attempt. progress: called with the number of rows planned so far.
     Raises `DiskFull`, `Interrupted`, `OutOfMemory`.
     """
-    planner = _Planner(workspace, spec, describe, staged, snapshot, folder, prefix)
+    planner = _Planner(workspace, spec, describe, staged, inputs, folder, prefix, asked or Asked())
     with workspace.connect(ordered=True) as connection:
-        planner.prepare(connection, existing)
-        planner.write(connection, short, progress)
-        write_errors(connection, planner.decision, staged, planner.rows_file, planner.errors_file)
+        planner.prepare(connection)
+        planner.write(connection, progress)
+        planner.violations = write_errors(connection, planner.decision, staged, planner.rows_file, planner.errors_file)
     return planner.manifest()
 
 
@@ -151,63 +167,96 @@ class _Planner:
         spec: SyncSpec,
         describe: ObjectDescribe,
         staged: Staged,
-        snapshot: Path | None,
+        inputs: Inputs,
         folder: Path,
         prefix: str,
+        asked: Asked,
     ) -> None:
         self._workspace, self._spec, self._describe, self._staged = workspace, spec, describe, staged
-        self._transform = Transform.of(spec, describe, staged.columns)
+        self._inputs, self._asked = inputs, asked
         self._source = parquet(staged.path)
-        self.decision = Decision(spec, self._transform, None, duplicates=False, existing=False)
-        self._fields = tuple(self._transform.lines[index].field.name for index in self.decision.hashed)
-        # With compare = nothing the snapshot only tells record ids, where those are needed.
-        if snapshot is not None and (spec.compare == "snapshot" or spec.mode == "update"):
-            self.decision = dataclasses.replace(self.decision, known=Known.of(snapshot, self._fields))
+        known = inputs.destination.path if inputs.destination else inputs.known
+        self.decision = dataclasses.replace(decision_of(spec, describe, staged, known, asked), refusals=inputs.refusals)
+        self._transform = self.decision.transform
+        self._fields = tuple(line.field.name for line in self.decision.compared)
         self.rows_file = folder / f"{prefix}-plan.parquet"
         self.errors_file = folder / f"{prefix}-plan-errors.parquet"
-        self._payloads = BatchWriter(folder, prefix, max_rows=spec.batch_rows, max_bytes=spec.batch_bytes)
+        self._payloads = PlannedFiles(spec, folder, prefix)
         self._actions: dict[str, int] = {}
         self._dropped: dict[str, int] = {}
-        self._rounded: dict[str, int] = {}
+        self._tally = Tally(self._transform.lines)
+        self.violations = 0
         self._known = self._unread = self._deletes = self._fingerprint = 0
         self._withheld_reason = ""
-        self._read = False
 
-    def prepare(self, connection: duckdb.DuckDBPyConnection, existing: Path | None) -> None:
+    # --- what is looked up ---
+
+    def prepare(self, connection: duckdb.DuckDBPyConnection) -> None:
         """Make the tables of duplicate keys and of records read from Salesforce, and count the known records."""
         if not self._transform.keys:
             return
-        # Hashes find the few keys worth a second look, at a fraction of the memory of the keys themselves.
-        keys = self._transform.key_query(self._source)
-        suspects = f"(SELECT hash(nkey) AS h FROM ({keys}) WHERE nkey IS NOT NULL GROUP BY h HAVING count(*) > 1)"
-        connection.execute(
-            f"CREATE TEMP TABLE {DUPLICATES} AS "
-            f"SELECT nkey, count(*) AS n, min(_row, {_NAMED_ROWS}) AS first_rows "
-            f"FROM (SELECT * FROM ({keys}) SEMI JOIN {suspects} ON h = hash(nkey)) GROUP BY nkey HAVING count(*) > 1"
-        )
-        self._read = existing is not None
-        if existing is not None:
-            nkey = found_key(self._transform)
-            connection.execute(
-                f"CREATE TEMP TABLE {EXISTING} AS SELECT nkey, count(DISTINCT id) AS n, min(id) AS id, "
-                f"list_slice(list_sort(list(DISTINCT id)), 1, {_NAMED_ROWS}) AS ids "
-                f"FROM (SELECT {nkey} AS nkey, id FROM {parquet(existing)}) WHERE nkey IS NOT NULL GROUP BY nkey"
-            )
+        self._find_duplicates(connection)
+        existing = self._find_existing(connection)
         if self.decision.known is not None:
             self._known = _count(connection, f"SELECT count(*) FROM {parquet(self.decision.known.path)}")
         self.decision = dataclasses.replace(
             self.decision,
             duplicates=_count(connection, f"SELECT count(*) FROM {DUPLICATES}") > 0,
-            existing=existing is not None and _count(connection, f"SELECT count(*) FROM {EXISTING}") > 0,
+            existing=existing and _count(connection, f"SELECT count(*) FROM {EXISTING}") > 0,
         )
-        if self._spec.mode == "update":
-            # Salesforce itself tells rows apart in the other modes.
-            shared = self.decision.shared_records(self._source, _NAMED_ROWS)
+        if not self.decision.upserts and not self._asked.baseline:
+            # Salesforce itself tells rows apart where they go as upserts.
+            shared = self.decision.shared_records(self._source, NAMED_RECORDS)
             connection.execute(f"CREATE TEMP TABLE {SHARED} AS {shared}")
             found = _count(connection, f"SELECT count(*) FROM {SHARED}") > 0
             self.decision = dataclasses.replace(self.decision, shared=found)
 
-    def write(self, connection: duckdb.DuckDBPyConnection, short: bool, progress: Callable[[int], None] | None) -> None:
+    def _find_duplicates(self, connection: duckdb.DuckDBPyConnection) -> None:
+        # Hashes find the few keys worth a second look, at a fraction of the memory of the keys themselves.
+        keys = self._transform.key_query(self._source)
+        suspects = f"(SELECT hash(nkey) AS h FROM ({keys}) WHERE nkey IS NOT NULL GROUP BY h HAVING count(*) > 1)"
+        connection.execute(
+            f"CREATE TEMP TABLE {DUPLICATES} AS "
+            f"SELECT nkey, count(*) AS n, min(_row, {NAMED_RECORDS}) AS first_rows "
+            f"FROM (SELECT * FROM ({keys}) SEMI JOIN {suspects} ON h = hash(nkey)) GROUP BY nkey HAVING count(*) > 1"
+        )
+
+    def _find_existing(self, connection: duckdb.DuckDBPyConnection) -> bool:
+        """Make the tables of records that were read by key, and of what they hold; whether there is one of records."""
+        columns = Columns.of(self._spec, self._describe, self._transform)
+        destination, queries = self._inputs.destination, []
+        if destination is not None:
+            queries.append(f"SELECT nkey, n, id, ids FROM {parquet(destination.ambiguous)}")
+            if destination.values is not None:
+                connection.execute(f"CREATE TEMP VIEW {TARGETS} AS SELECT * FROM {parquet(destination.values)}")
+                self.decision = dataclasses.replace(self.decision, targets=True)
+        if self._inputs.outside is not None:
+            queries.append(grouped(keyed(columns, self._transform, self._inputs.outside)))
+        if self._inputs.records is not None:
+            read = keyed(columns, self._transform, self._inputs.records)
+            values = self._values(columns)
+            table = grouped(f"SELECT *, {', '.join(values)} FROM ({read})", *values) if values else grouped(read)
+            names = [value.rpartition(" AS ")[2] for value in values]
+            if values:
+                connection.execute(f"CREATE TEMP TABLE read_records AS {table}")
+                table = "SELECT nkey, n, id, ids FROM read_records"
+                shown = ", ".join(["nkey", *names])
+                connection.execute(f"CREATE TEMP VIEW {TARGETS} AS SELECT {shown} FROM read_records WHERE n = 1")
+                self.decision = dataclasses.replace(self.decision, targets=True)
+            queries.append(table)
+        if queries:
+            connection.execute(f"CREATE TEMP TABLE {EXISTING} AS {' UNION ALL '.join(queries)}")
+        return bool(queries)
+
+    def _values(self, columns: Columns) -> list[str]:
+        """What records hold, as SQL over what was read: g_<i> for line i's field, and what a rule asks for."""
+        zone, lines = self._transform.time_zone, self._transform.lines
+        held = [f"{spelled(lines[i].family, f'r_{place}', zone)} AS g_{i}" for i, place in columns.lines.items()]
+        return held + target_columns(columns, self._describe, zone)
+
+    # --- what is written ---
+
+    def write(self, connection: duckdb.DuckDBPyConnection, progress: Callable[[int], None] | None) -> None:
         """Write the rows of the plan and the payloads, first of the source's rows, then of dropped records."""
         schema = self._schema()
         candidates = self._workspace.scratch / f"candidates-{uuid.uuid4().hex}.parquet"
@@ -226,9 +275,9 @@ class _Planner:
                 writer.add(self._planned(table, schema))
                 if progress is not None:
                     progress(writer.rows)
-            self._withheld_reason = self._why_withheld(short)
-            if self.decision.known is not None and self._spec.compare == "snapshot":
-                for table in _tables(stream(connection, self._dropped_query(connection))):
+            self._withheld_reason = self._why_withheld()
+            if (dropped := self._dropped_query(connection)) is not None:
+                for table in _tables(stream(connection, dropped)):
                     self._workspace.check()
                     writer.add(self._planned_dropped(table, schema))
             writer.finish()
@@ -268,19 +317,144 @@ class _Planner:
         wanted = f"(SELECT _row AS c_row FROM {parquet(candidates)})"
         return f"(SELECT * FROM {self._source} SEMI JOIN {wanted} ON c_row = _row)"
 
-    def _planned_untouched(self, table: pa.Table) -> pa.Table:
+    def _planned_untouched(self, same: pa.Table) -> pa.Table:
         """The plan's lines for rows that are in Salesforce already."""
         action = self.decision.untouched
-        self._actions[action] = self._actions.get(action, 0) + table.num_rows
+        self._actions[action] = self._actions.get(action, 0) + same.num_rows
+        self._fingerprint += pc.sum(same.column("fingerprint")).as_py()
+        actions = pa.repeat(pa.scalar(action), same.num_rows)
+        same = same.append_column("action", actions).append_column("_seq", same.column("_row"))
+        return _filled_up(same, self._schema())
+
+    def _schema(self) -> pa.Schema:
+        names = ["action", "nkey", "key", "record_id"]
+        hashes = [("row_hash", pa.uint64()), *((f"h_{i}", pa.uint32()) for i in range(len(self._fields)))]
+        if not self._transform.keys:
+            hashes += [("content_hi", pa.uint64()), ("content_lo", pa.uint64())]
+        masks = [(f"bad_{m}", pa.int64()) for m in range(self._transform.masks)]
+        masks += [(f"soft_{m}", pa.int64()) for m in self._transform.soft_masks]
+        numbers = [("_row", pa.int64()), ("_seq", pa.int64())]
+        return pa.schema([*numbers, *((name, pa.string()) for name in names), ("batch", pa.int32()), *hashes, *masks])
+
+    def _planned(self, table: pa.Table, schema: pa.Schema) -> pa.Table:
+        """The plan's lines for decided rows of the source, whose payload is written on the way."""
+        _add_up(self._actions, table.column("action"))
         self._fingerprint += pc.sum(table.column("fingerprint")).as_py()
-        actions = pa.repeat(pa.scalar(action), table.num_rows)
-        table = table.append_column("action", actions).append_column("_seq", table.column("_row"))
-        return _filled_up(table, self._schema())
+        batch: pa.Array | pa.ChunkedArray = pa.nulls(table.num_rows, pa.int32())
+        for operation in _OPERATIONS:
+            for wave, chosen in self._waves(table, pc.equal(table.column("action"), operation)):
+                rows = pc.sum(chosen).as_py() or 0
+                if rows == table.num_rows:
+                    batch = self._payloads.write(operation, self._payload(operation, table), wave)
+                elif rows:
+                    payload = self._payload(operation, table.filter(chosen))
+                    numbers = self._payloads.write(operation, payload, wave)
+                    batch = pc.replace_with_mask(batch, chosen.combine_chunks(), numbers.combine_chunks())
+        table = table.append_column("_seq", table.column("_row")).append_column("batch", batch)
+        return table.select(schema.names).cast(schema)
+
+    def _waves(self, table: pa.Table, chosen: pa.ChunkedArray) -> Iterator[tuple[int, pa.ChunkedArray]]:
+        """The chosen rows, wave by wave."""
+        if not self._staged.waves:
+            yield 0, chosen
+            return
+        for wave in sorted(pc.unique(table.column("_wave")).to_pylist()):
+            yield wave, pc.and_(chosen, pc.equal(table.column("_wave"), wave))
+
+    def _payload(self, operation: Operation, table: pa.Table) -> pa.Table:
+        """The columns of the CSV for rows that are sent, under their API names."""
+        if operation == "delete":
+            self._deletes += table.num_rows
+            return table.select(["record_id"]).rename_columns(["Id"])
+        names, arrays = [], []
+        if operation == "update":
+            names.append("Id")
+            arrays.append(table.column("record_id"))
+        for line in self.decision.columns_of(operation):
+            names.append(line.sent_as)
+            arrays.append(table.column(f"p_{line.index}"))
+        if operation != "insert" and self._stamps_apart:
+            names.append(self._expire_field)
+            arrays.append(table.column("p_expired"))
+        return pa.Table.from_arrays(arrays, names=names)
+
+    @property
+    def _expire_field(self) -> str:
+        field = self._describe.field(self._spec.expire_field)
+        return field.name if field is not None else self._spec.expire_field
+
+    @property
+    def _stamps_apart(self) -> bool:
+        """Whether a row that came back has its stamp cleared: no line of the mapping writes that field."""
+        mapped = {line.field.name for line in self._transform.lines}
+        return self._spec.behaviour.dropped == "expire" and self._expire_field not in mapped
+
+    def _look_at(self, table: pa.Table) -> None:
+        """Count the rows whose key could not be read, and the cells that were made to fit."""
+        self._unread += table.column("nkey").null_count if self._transform.keys else 0
+        self._tally.look_at(table)
+
+    # --- records that left the source ---
+
+    def _dropped_query(self, connection: duckdb.DuckDBPyConnection) -> str | None:
+        """A query for known records whose key is in no row of the source, not even in a rejected one; None for none."""
+        wish = self._spec.behaviour.dropped
+        compares = self._spec.compare == "snapshot" or (self._spec.compare == "destination" and wish != "ignore")
+        if self.decision.known is None or not compares or self._asked.some_rows or self._asked.baseline:
+            return None
+        keys, snapshot = self._transform.key_query(self._source), self.decision.known.path
+        if wish == "ignore" or self._withheld_reason:
+            return dropped_query(keys, snapshot, "ignored" if wish == "ignore" else "withheld")
+        # The same question as in `keys_to_read`: with a new key in the source, all dropped keys were read.
+        read = self._inputs.records is not None
+        dropped_read = read and any_new_key(connection, keys, snapshot)
+        any_read = read or self._inputs.destination is not None
+        return acting_query(connection, keys, snapshot, wish, any_read=any_read, dropped_read=dropped_read)
+
+    def _planned_dropped(self, table: pa.Table, schema: pa.Schema) -> pa.Table:
+        """The plan's lines for dropped records; those whose id is known go into a payload of deletes, or of stamps."""
+        _add_up(self._dropped, table.column("action"))
+        self._fingerprint += pc.sum(table.column("fingerprint")).as_py()
+        wish = self._spec.behaviour.dropped
+        acted = pc.and_(pc.equal(table.column("action"), wish), pc.is_valid(table.column("record_id")))
+        batch: pa.Array = pa.nulls(table.num_rows, pa.int32())
+        if pc.any(acted).as_py():
+            payload = table.filter(acted).select(["record_id"]).rename_columns(["Id"])
+            if wish == "expire":
+                stamps = pa.repeat(pa.scalar(self._stamp()), payload.num_rows)
+                numbers = self._payloads.write("update", payload.append_column(self._expire_field, stamps))
+            else:
+                numbers = self._payloads.write("delete", payload)
+                self._deletes += payload.num_rows
+            batch = pc.replace_with_mask(batch, acted.combine_chunks(), numbers.combine_chunks())
+        return _filled_up(table.append_column("batch", batch), schema)
+
+    def _stamp(self) -> str:
+        """What expiry writes: the job's start, as a date in the sync's time zone or as a date-time."""
+        field = self._describe.field(self._spec.expire_field)
+        if field is not None and field.type == "date":
+            return self._asked.started_at.astimezone(ZoneInfo(self._spec.time_zone)).strftime("%Y-%m-%d")
+        return self._asked.started_at.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%S.000Z")
+
+    def _why_withheld(self) -> str:
+        unread = self._unread + len(self._staged.malformed)
+        if self._asked.short:
+            return "The source is known to be incomplete, so no record is deleted for being missing in it."
+        if not self._staged.rows and not self._staged.filtered:
+            return "The source came empty, so no record is deleted for being missing in it."
+        if unread:
+            return (
+                f"The key of {unread:,} row{'' if unread == 1 else 's'} could not be read, so it is not known which "
+                "records left the source, and none is deleted. Correct those rows."
+            )
+        return ""
+
+    # --- the manifest ---
 
     def manifest(self) -> Plan:
         """The plan, once everything is written."""
         columns = tuple(
-            PlannedColumn(line.field.name, line.sent_as, line.family, line.field.case_sensitive)
+            PlannedColumn(line.field.name, line.sent_as, line.family, line.value_field.case_sensitive)
             for line in self._transform.lines
         )
         counts = self._counts()
@@ -295,103 +469,16 @@ class _Planner:
             batches=self._batches,
             counts=counts,
             trimmed=self._trimmed(),
-            rounded=self._rounded,
+            adjusted=self._tally.counts,
+            violations=self.violations,
             known=self._known,
             unread_keys=self._unread + len(self._staged.malformed),
             guard=self._guard(),
             withheld_reason=self._withheld_reason if counts["withheld"] else "",
             fingerprint=self._signature(),
+            baseline=self._asked.baseline,
+            only_updated=tuple(line.field.name for line in self.decision.compared if line.mapping.write_on == "update"),
         )
-
-    def _schema(self) -> pa.Schema:
-        names = ["action", "nkey", "key", "record_id"]
-        hashes = [("row_hash", pa.uint64()), *((f"h_{i}", pa.uint32()) for i in range(len(self._fields)))]
-        if not self._transform.keys:
-            hashes += [("content_hi", pa.uint64()), ("content_lo", pa.uint64())]
-        masks = [(f"bad_{m}", pa.int64()) for m in range(self._transform.masks)]
-        numbers = [("_row", pa.int64()), ("_seq", pa.int64())]
-        return pa.schema([*numbers, *((name, pa.string()) for name in names), ("batch", pa.int32()), *hashes, *masks])
-
-    def _planned(self, table: pa.Table, schema: pa.Schema) -> pa.Table:
-        """The plan's lines for decided rows of the source, whose payload is written on the way."""
-        operation = operation_of(self._spec)
-        _add_up(self._actions, table.column("action"))
-        self._fingerprint += pc.sum(table.column("fingerprint")).as_py()
-        sent = pc.equal(table.column("action"), operation)
-        batch: pa.Array | pa.ChunkedArray = pa.nulls(table.num_rows, pa.int32())
-        rows = pc.sum(sent).as_py()
-        if rows == table.num_rows:
-            batch = self._payloads.write(operation, self._payload(table))
-        elif rows:
-            numbers = self._payloads.write(operation, self._payload(table.filter(sent)))
-            batch = pc.replace_with_mask(batch, sent.combine_chunks(), numbers.combine_chunks())
-        table = table.append_column("_seq", table.column("_row")).append_column("batch", batch)
-        return table.select(schema.names).cast(schema)
-
-    def _payload(self, table: pa.Table) -> pa.Table:
-        """The columns of the CSV for rows that are sent, under their API names."""
-        operation = operation_of(self._spec)
-        names, arrays = [], []
-        if operation == "update":
-            names.append("Id")
-            arrays.append(table.column("record_id"))
-        for line in self._transform.lines:
-            # In an update the key has found the record; to write it again could only change its case.
-            if operation != "update" or line not in self._transform.keys:
-                names.append(line.sent_as)
-                arrays.append(table.column(f"p_{line.index}"))
-        return pa.Table.from_arrays(arrays, names=names)
-
-    def _look_at(self, table: pa.Table) -> None:
-        """Count the rows whose key could not be read, and the cells that were rounded."""
-        self._unread += table.column("nkey").null_count if self._transform.keys else 0
-        for number in range(self._transform.masks):
-            mask = table.column(f"rounded_{number}")
-            if not pc.max(mask).as_py():
-                continue
-            for line in self._transform.lines:
-                bit = bit_of(line)
-                if line.index // MASK_BITS != number or line.family != "number":
-                    continue
-                cells = pc.sum(pc.not_equal(pc.bit_wise_and(mask, bit), 0)).as_py()
-                if cells:
-                    self._rounded[line.field.name] = self._rounded.get(line.field.name, 0) + cells
-
-    def _dropped_query(self, connection: duckdb.DuckDBPyConnection) -> str:
-        """A query for known records whose key is in no row of the source, not even in a rejected one."""
-        assert self.decision.known is not None
-        keys, snapshot = self._transform.key_query(self._source), self.decision.known.path
-        if self._spec.mode != "mirror" or self._withheld_reason:
-            return dropped_query(keys, snapshot, "withheld" if self._spec.mode == "mirror" else "ignored")
-        # The same question as in `keys_to_read`: with a new key in the source, all dropped keys were read.
-        dropped_read = self._read and any_new_key(connection, keys, snapshot)
-        return deletes_query(connection, keys, snapshot, any_read=self._read, dropped_read=dropped_read)
-
-    def _planned_dropped(self, table: pa.Table, schema: pa.Schema) -> pa.Table:
-        """The plan's lines for dropped records; those whose id is known go into a payload of deletes."""
-        _add_up(self._dropped, table.column("action"))
-        self._fingerprint += pc.sum(table.column("fingerprint")).as_py()
-        sent = pc.and_(pc.equal(table.column("action"), "delete"), pc.is_valid(table.column("record_id")))
-        batch: pa.Array = pa.nulls(table.num_rows, pa.int32())
-        if pc.any(sent).as_py():
-            ids = table.filter(sent).select(["record_id"]).rename_columns(["Id"])
-            numbers = self._payloads.write("delete", ids)
-            self._deletes += ids.num_rows
-            batch = pc.replace_with_mask(batch, sent.combine_chunks(), numbers.combine_chunks())
-        return _filled_up(table.append_column("batch", batch), schema)
-
-    def _why_withheld(self, short: bool) -> str:
-        unread = self._unread + len(self._staged.malformed)
-        if short:
-            return "The source is known to be incomplete, so no record is deleted for being missing in it."
-        if not self._staged.rows:
-            return "The source came empty, so no record is deleted for being missing in it."
-        if unread:
-            return (
-                f"The key of {unread:,} row{'' if unread == 1 else 's'} could not be read, so it is not known which "
-                "records left the source, and none is deleted. Correct those rows."
-            )
-        return ""
 
     def _guard(self) -> Guard:
         share = 100 * self._deletes / self._known if self._known else 0.0
@@ -400,22 +487,28 @@ class _Planner:
         reason = ""
         if many or large:
             limit = f"{self._spec.guard_rows:,} records" if many else f"{self._spec.guard_percent} %"
+            of_known = f" of {self._known:,} known" if self._known else ""
             reason = (
-                f"This job would delete {self._deletes:,} of {self._known:,} known records ({share:.1f} %), "
-                f"which is more than {limit}."
+                f"This job would delete {self._deletes:,}{of_known} records"
+                f"{f' ({share:.1f} %)' if self._known else ''}, which is more than {limit}."
             )
         return Guard(self._deletes, self._known, bool(reason), reason)
 
     def _counts(self) -> dict[str, int]:
-        names = ("rejected", "unchanged", "ignored", "insert", "update", "upsert")
+        names = ("rejected", "parked", "ignored", "insert", "update", "upsert")
         counts = {name: self._actions.get(name, 0) for name in names}
-        malformed = len(self._staged.malformed)
+        malformed, filtered = len(self._staged.malformed), self._staged.filtered
         return {
-            "read": self._staged.rows + malformed,
+            "read": self._staged.rows + filtered + malformed,
             "malformed": malformed,
+            "filtered": filtered,
             **counts,
+            # What is only put on record is in Salesforce already, as far as anybody says.
+            "unchanged": self._actions.get("unchanged", 0) + self._actions.get("baseline", 0),
+            "source_delete": self._actions.get("delete", 0),
             "dropped": sum(self._dropped.values()),
             "delete": self._dropped.get("delete", 0),
+            "expire": self._dropped.get("expire", 0),
             "dropped_ignored": self._dropped.get("ignored", 0),
             "withheld": self._dropped.get("withheld", 0),
         }

@@ -3,91 +3,105 @@
 from __future__ import annotations
 
 import dataclasses
+from functools import cached_property
 from pathlib import Path
 
+from syncs.engine import hashes
 from syncs.engine.echo import content, content_hashes
+from syncs.engine.families import Line
+from syncs.engine.known import PRESENT, Known
 from syncs.engine.plan import Action, Operation
-from syncs.engine.snapshot import read_header
 from syncs.engine.sql import parquet
 from syncs.engine.transform import Transform
 from syncs.spec import SyncSpec
 
 # Tables of the connection that plans, made by `compare`.
 DUPLICATES, EXISTING, SHARED = "duplicate_keys", "existing_records", "shared_records"
+# Of single records that were read, by key: g_<i>, what line i's field holds, and rt_<n>, what a rule asks for.
+TARGETS = "target_values"
 
-_OPERATIONS: dict[str, Operation] = {"insert": "insert", "update": "update", "upsert": "upsert", "mirror": "upsert"}
+# What a row's own column may say becomes of it.
+ACTIONS = ("INSERT", "UPDATE", "UPSERT", "DELETE")
+
+_SENT = ("insert", "update", "upsert", "delete")
 
 
-@dataclasses.dataclass(frozen=True)
-class Known:
-    """A snapshot as the right side of a join.
+def salesforce_matches(spec: SyncSpec, transform: Transform) -> bool:
+    """Whether rows go as upserts, and Salesforce itself finds their records.
 
-    path: its file. places: for each hashed field of the plan, the place of its hash in the snapshot, or None for a
-    field that was mapped later. same_fields: both have the same fields, so hashes of whole rows can be compared.
-    only: a file of `nkey_hash`; records with other keys are left out. None for all records.
+    It can do so by one external id, where new and changed rows are sent alike. Otherwise sfsync reads the keys it does
+    not know, and sends inserts and updates.
     """
-
-    path: Path
-    places: tuple[int | None, ...]
-    same_fields: bool
-    only: Path | None = None
-
-    @classmethod
-    def of(cls, path: Path, fields: tuple[str, ...]) -> Known:
-        """The snapshot in the file `path`, seen from a plan with these hashed fields."""
-        known = {field.lower(): place for place, field in enumerate(read_header(path).fields)}
-        places = tuple(known.get(field.lower()) for field in fields)
-        return cls(path, places, None not in places and len(places) == len(known))
-
-    def columns(self) -> str:
-        """A FROM item with s_nkey, s_id, s_state, s_row_hash and s_<i> for the hash of the plan's i-th field."""
-        hashes = (
-            f"{'NULL::UINTEGER' if place is None else f'h_{place}'} AS s_{i}" for i, place in enumerate(self.places)
-        )
-        columns = ["nkey AS s_nkey", "id AS s_id", "state AS s_state", "row_hash AS s_row_hash", *hashes]
-        source = parquet(self.path)
-        if self.only is not None:
-            source += f" SEMI JOIN (SELECT nkey_hash FROM {parquet(self.only)}) ON nkey_hash = hash(nkey)"
-        return f"(SELECT {', '.join(columns)} FROM {source})"
+    behaviour = spec.behaviour
+    alike = behaviour.new == "insert" and behaviour.changed == "update" and not spec.action_column
+    by_external_id = len(transform.keys) == 1 and transform.keys[0].field.external_id
+    filtered = spec.compare == "destination" and bool(spec.target_filter)
+    return (
+        alike and by_external_id and not filtered and all(line.mapping.write_on == "both" for line in transform.lines)
+    )
 
 
-def operation_of(spec: SyncSpec) -> Operation:
-    """What the rows of the source are sent as."""
-    return _OPERATIONS[spec.mode]
+def inserts_blindly(spec: SyncSpec) -> bool:
+    """Every row becomes a new record, and nobody asks whether it is there already."""
+    return spec.mode == "insert" and spec.compare == "nothing" and not spec.action_column
 
 
 @dataclasses.dataclass(frozen=True)
 class Decision:
     """The query that decides, for one sync and one source.
 
-    duplicates, existing, shared: whether the tables of these names hold anything.
+    known: what to compare with, or to take record ids from. refusals: a file of rows that Salesforce refused in earlier
+    jobs (see parking.py), or None. rule: SQL over rs_<n> and rt_<n>, the condition of an update. duplicates, existing,
+    shared, targets: whether the tables of these names hold anything. baseline: valid rows are only put on record.
     """
 
     spec: SyncSpec
     transform: Transform
     known: Known | None
-    duplicates: bool
-    existing: bool
+    refusals: Path | None = None
+    rule: str | None = None
+    duplicates: bool = False
+    existing: bool = False
     shared: bool = False
+    targets: bool = False
+    baseline: bool = False
 
-    @property
-    def hashed(self) -> tuple[int, ...]:
-        """Indexes of the lines that have a hash: all but the key's, which tells rows apart instead."""
-        return tuple(line.index for line in self.transform.lines if line not in self.transform.keys)
+    @cached_property
+    def compared(self) -> tuple[Line, ...]:
+        """The lines whose values decide whether a row has changed: not the key's, and none that only inserts write."""
+        lines = self.transform.lines
+        return tuple(line for line in lines if line not in self.transform.keys and line.mapping.write_on != "insert")
+
+    @cached_property
+    def upserts(self) -> bool:
+        """Rows go as upserts."""
+        return salesforce_matches(self.spec, self.transform)
 
     @property
     def looks_first(self) -> bool:
         """Whether `first_look` can tell which rows are unchanged."""
-        return self.known is not None and self.known.same_fields and self.spec.compare == "snapshot"
+        compares = self.spec.compare != "nothing" and not self.baseline and self.spec.behaviour.changed != "delete"
+        return self.known is not None and self.known.same_fields and compares and not self.spec.action_column
 
     @property
     def untouched(self) -> Action:
         """What becomes of a row that is in Salesforce already, just as it is."""
-        return "ignored" if self.spec.mode == "insert" else "unchanged"
+        return "ignored" if self.spec.behaviour.changed == "ignore" else "unchanged"
+
+    def columns_of(self, action: str) -> tuple[Line, ...]:
+        """The lines whose columns a payload of this action has, besides the record's id.
+
+        In an update the key has found the record; to write it again could only change its case.
+        """
+        skipped = {"insert": ("update",), "update": ("insert",), "upsert": ()}.get(action)
+        if skipped is None:
+            return ()
+        lines = (line for line in self.transform.lines if line.mapping.write_on not in skipped)
+        return tuple(line for line in lines if action != "update" or line not in self.transform.keys)
 
     def shared_records(self, staged: str, most: int) -> str:
-        """A query for the rows of an update that would write one record together, under different keys: `nkey`, `id`,
-        `n` rows, and the first `most` of them, `first_rows`.
+        """A query for rows that would write one record together, under different keys: `nkey`, `id`, `n` rows, and the
+        first `most` of them, `first_rows`.
 
         staged: a FROM item with the columns of a staged table.
         """
@@ -111,21 +125,30 @@ class Decision:
             f"FROM ({rows}) JOIN ({records}) ON r_id15 = id15 GROUP BY nkey"
         )
 
+    def differing_keys(self, staged: str) -> str:
+        """A query for nkey and k_<i> of the rows that are not known to be in Salesforce just as they are."""
+        parts = ", ".join(f"v_{line.index} AS k_{place}" for place, line in enumerate(self.transform.keys))
+        rows = f"SELECT nkey, {parts}, hash(nkey) AS nkey_hash, row_hash FROM ({self.hashed(staged)})"
+        if self.known is None or not self.known.same_fields:
+            return rows
+        return f"SELECT * FROM ({rows}) ANTI JOIN ({self._as_they_are()}) ON k_hash = nkey_hash AND k_row = row_hash"
+
+    def _as_they_are(self) -> str:
+        assert self.known is not None
+        path = parquet(self.known.path)
+        return f"SELECT hash(nkey) AS k_hash, row_hash AS k_row FROM {path} WHERE state = 'present'"
+
     def first_look(self, staged: str) -> str:
         """A query that tells the rows which are known to be in Salesforce, at a fraction of the memory of `query`:
-        `_row`, `nkey`, `key`, `nkey_hash`, `same`, `rounded_<m>`, and the `fingerprint` of those that are the same.
+        `_row`, `nkey`, `key`, `nkey_hash`, `same`, the masks, and the `fingerprint` of those that are the same.
 
         The key and the row are compared by a hash of 64 bits each. Rows that are not the same may still turn out to
         be unchanged.
         """
-        assert self.known is not None
         masks = range(self.transform.masks)
         bad = " | ".join(f"bad_{m}" for m in masks)
         same = ["k_hash IS NOT NULL", f"({bad}) = 0"]
-        present = (
-            f"SELECT hash(nkey) AS k_hash, row_hash AS k_row FROM {parquet(self.known.path)} WHERE state = 'present'"
-        )
-        joins = f" LEFT JOIN ({present}) ON k_hash = nkey_hash AND k_row = row_hash"
+        joins = f" LEFT JOIN ({self._as_they_are()}) ON k_hash = nkey_hash AND k_row = row_hash"
         if self.duplicates:
             same.append("d_nkey IS NULL")
             joins += f" LEFT JOIN (SELECT nkey AS d_nkey FROM {DUPLICATES}) ON d_nkey = nkey"
@@ -136,36 +159,55 @@ class Decision:
             same.append("m_nkey IS NULL")
             joins += f" LEFT JOIN (SELECT nkey AS m_nkey FROM {SHARED}) ON m_nkey = nkey"
         columns = ["_row", "nkey", "key", "nkey_hash", f"({' AND '.join(same)}) AS same"]
-        columns += [f"rounded_{m}" for m in masks]
+        columns += self.transform.counted_masks
         columns.append(f"hash('{self.untouched}', nkey, whole) AS fingerprint")
-        hashed = f"SELECT *, hash(nkey) AS nkey_hash FROM ({self._hashed(staged)})"
+        hashed = f"SELECT *, hash(nkey) AS nkey_hash FROM ({self.hashed(staged)})"
         return f"SELECT {', '.join(columns)} FROM ({hashed}){joins}"
 
     def query(self, staged: str) -> str:
-        """A query with one row per staged row: `_row`, `action`, `nkey`, `key`, `record_id`, `row_hash`, `h_<i>`,
-        `content_hi` and `content_lo` (without a key), `bad_<m>`, `rounded_<m>`, `fingerprint` and `p_<i>`, what is sent
-        for line i, NULL in rows that are not sent.
+        """A query with one row per staged row: `_row`, `_wave`, `action`, `nkey`, `key`, `record_id`, `row_hash`,
+        `h_<i>` (of the i-th compared line), `content_hi` and `content_lo` (without a key), `bad_<m>`, the counted
+        masks, `fingerprint`, and `p_<i>`, what is sent for line i, NULL in rows that do not send it; with
+        expiry also `p_expired`, which clears the stamp of a record whose row came back.
 
         staged: a FROM item with the columns of a staged table.
         """
-        operation = operation_of(self.spec)
         masks = range(self.transform.masks)
-        columns = ["_row", "action", "nkey", "key", "record_id", "row_hash"]
-        columns += [f"h_{place}" for place in range(len(self.hashed))]
+        columns = ["_row", "_wave", "action", "nkey", "key", "record_id", "row_hash"]
+        columns += [f"h_{place}" for place in range(len(self.compared))]
         if not self.transform.keys:
             columns += ["content_hi", "content_lo"]
         columns += [f"(bad_{m} | CASE WHEN is_new THEN missing_{m} ELSE 0 END) AS bad_{m}" for m in masks]
-        columns += [f"rounded_{m}" for m in masks]
+        columns += self.transform.counted_masks
         columns += ["hash(action, nkey, whole) AS fingerprint"]
-        columns += [
-            f"CASE WHEN action = '{operation}' THEN e_{i} END AS p_{i}" for i in range(len(self.transform.lines))
-        ]
+        columns += [self._sent(line) for line in self.transform.lines]
+        if self.spec.behaviour.dropped == "expire":
+            returned = "action IN ('update', 'upsert') AND s_state = 'expired'" if self.known else "false"
+            columns.append(f"CASE WHEN {returned} THEN '#N/A' END AS p_expired")
         return f"SELECT {', '.join(columns)} FROM ({self._acted(staged)})"
 
+    def _sent(self, line: Line) -> str:
+        actions = [action for action in ("insert", "update", "upsert") if line in self.columns_of(action)]
+        if not actions:
+            return f"NULL::VARCHAR AS p_{line.index}"
+        condition = " OR ".join(f"action = '{action}'" for action in actions)
+        if line.mapping.write_on == "only_if_empty":
+            condition = f"action = 'insert' OR (action = 'update' AND {self._empty(line)})"
+        return f"CASE WHEN {condition} THEN e_{line.index} END AS p_{line.index}"
+
+    def _empty(self, line: Line) -> str:
+        """SQL: the record holds nothing in the line's field."""
+        if self.spec.compare == "destination":
+            return f"coalesce(s_{self.compared.index(line)} = {hashes.empty_hash()}, true)"
+        return f"g_{line.index} IS NULL" if self.targets else "true"
+
     def _acted(self, staged: str) -> str:
-        """Adds `action`: the wish, unless the row lacks what a new record must have."""
+        """Adds `action`: the wish, unless the row lacks what a new record must have, or is parked."""
         missing = " | ".join(f"missing_{m}" for m in range(self.transform.masks))
         action = f"CASE WHEN is_new AND ({missing}) <> 0 THEN 'rejected' ELSE wish END"
+        if self.refusals is not None:
+            sent = ", ".join(f"'{each}'" for each in _SENT)
+            action = f"CASE WHEN wish IN ({sent}) AND f_hash = row_hash THEN 'parked' ELSE {action} END"
         return f"SELECT *, {action} AS action FROM ({self._wished(staged)})"
 
     def _wished(self, staged: str) -> str:
@@ -180,27 +222,62 @@ class Decision:
             rejected.append("x_n > 1")
         if self.shared:
             rejected.append("is_shared")
-        wish = f"CASE WHEN {' OR '.join(rejected)} THEN 'rejected' ELSE {self._wish()} END"
+        if self.spec.action_column:
+            rejected.append("action_text IS NULL")
+        valid = "'baseline'" if self.baseline else self._wish()
+        wish = f"CASE WHEN {' OR '.join(rejected)} THEN 'rejected' ELSE {valid} END"
         new = "wish = 'insert' OR (wish = 'upsert' AND NOT present)"
         known = f"SELECT *, {self._present()} AS present, {self._changed()} AS changed FROM ({self._joined(staged)})"
         return f"SELECT *, ({new}) AS is_new FROM (SELECT *, {wish} AS wish FROM ({known}))"
 
     def _wish(self) -> str:
-        """SQL: what a valid row is for, by mode (what new and changed rows are for, in each mode)."""
-        everything = self.spec.compare == "nothing"
-        match self.spec.mode:
-            case "insert":
-                found = "false" if not self.existing else "x_n IS NOT NULL"
-                return "'insert'" if everything else f"CASE WHEN present OR {found} THEN 'ignored' ELSE 'insert' END"
+        """SQL: what a valid row is for."""
+        if self.spec.action_column:
+            return self._told()
+        if self.upserts:
+            return "CASE WHEN changed THEN 'upsert' ELSE 'unchanged' END"
+        if inserts_blindly(self.spec):
+            return "'insert'"
+        behaviour = self.spec.behaviour
+        new = "'insert'" if behaviour.new == "insert" else "'ignored'"
+        wish = f"CASE WHEN {self._exists()} THEN {self._of_match()} ELSE {new} END"
+        if self.existing and self.spec.compare == "destination":
+            # The record is there, but the target filter keeps it out.
+            return f"CASE WHEN s_nkey IS NULL AND x_n = 1 THEN 'ignored' ELSE {wish} END"
+        return wish
+
+    def _of_match(self) -> str:
+        """SQL: what becomes of a row that has a record."""
+        match self.spec.behaviour.changed:
             case "update":
-                changed = "true" if everything else "changed"
-                return f"CASE WHEN record_id IS NULL THEN 'ignored' WHEN {changed} THEN 'update' ELSE 'unchanged' END"
+                return "CASE WHEN changed THEN 'update' ELSE 'unchanged' END"
+            case "conditional":
+                return f"CASE WHEN NOT changed THEN 'unchanged' WHEN {self.rule} THEN 'update' ELSE 'ignored' END"
+            case "delete":
+                return "'delete'"
             case _:
-                return "'upsert'" if everything else "CASE WHEN changed THEN 'upsert' ELSE 'unchanged' END"
+                return "'ignored'"
+
+    def _told(self) -> str:
+        """SQL: what a row's own column says. No record is made twice, and none is made by an update."""
+        exists = self._exists()
+        return (
+            f"CASE action_text WHEN 'INSERT' THEN CASE WHEN {exists} THEN 'ignored' ELSE 'insert' END "
+            f"WHEN 'UPDATE' THEN CASE WHEN {exists} THEN 'update' ELSE 'ignored' END "
+            f"WHEN 'UPSERT' THEN CASE WHEN {exists} THEN 'update' ELSE 'insert' END "
+            f"ELSE CASE WHEN {exists} THEN 'delete' ELSE 'ignored' END END"
+        )
+
+    def _exists(self) -> str:
+        """SQL: Salesforce holds a record of this key."""
+        if self.spec.behaviour.changed == "ignore" and not self.spec.action_column:
+            # A record that is confirmed needs no id to be left alone.
+            return "present OR x_n IS NOT NULL" if self.existing else "present"
+        return "record_id IS NOT NULL"
 
     def _present(self) -> str:
         """SQL: Salesforce confirmed that it holds a record of this key."""
-        return "coalesce(s_state = 'present', false)" if self.known else "false"
+        return f"coalesce(s_state IN {PRESENT}, false)" if self.known else "false"
 
     def _changed(self) -> str:
         """SQL: what would be sent is not known to be in Salesforce already.
@@ -208,49 +285,61 @@ class Decision:
         A field that is left alone is equal. Where neither row leaves a field alone, the hashes of the whole rows, wide
         enough to be beyond doubt, show what two equal hashes of 32 bits may hide.
         """
-        if self.known is None:
+        if self.known is None or self.spec.compare == "nothing":
             return "true"
-        differs = [f"h_{i} IS DISTINCT FROM s_{i} AND h_{i} IS NOT NULL" for i in range(len(self.hashed))]
-        if self.known.same_fields:
+        differs = []
+        for place, line in enumerate(self.compared):
+            condition = f"h_{place} IS DISTINCT FROM s_{place} AND h_{place} IS NOT NULL"
+            if line.mapping.write_on == "only_if_empty":
+                condition += f" AND {self._empty(line)}"
+            differs.append(f"({condition})")
+        if self.known.same_fields and all(line.mapping.write_on != "only_if_empty" for line in self.compared):
             differs.append("coalesce(row_hash & s_row_hash & 1 = 1 AND row_hash <> s_row_hash, false)")
-        return f"(coalesce(s_state <> 'present', true) OR {' OR '.join(differs)})"
+        if self.spec.behaviour.dropped == "expire":
+            differs.append("s_state = 'expired'")
+        return f"(coalesce(s_state NOT IN {PRESENT}, true) OR {' OR '.join(differs) or 'false'})"
 
     def _joined(self, staged: str) -> str:
         """Adds what is known of the row's key: from the snapshot, from Salesforce, from the other rows."""
         ids = [name for name, there in (("x_id", self.existing), ("s_id", self.known)) if there]
-        record_id = f"coalesce({', '.join([*ids, 'NULL'])})::VARCHAR"
-        joins = ""
-        columns = f"*, {record_id} AS record_id"
+        columns, joins = f"*, coalesce({', '.join([*ids, 'NULL'])})::VARCHAR AS record_id", ""
         if self.duplicates:
             columns += ", d_nkey IS NOT NULL AS is_duplicate"
             joins += f" LEFT JOIN (SELECT nkey AS d_nkey FROM {DUPLICATES}) ON d_nkey = nkey"
         if self.existing:
             joins += f" LEFT JOIN (SELECT nkey AS x_nkey, id AS x_id, n AS x_n FROM {EXISTING}) ON x_nkey = nkey"
+        if self.targets:
+            joins += f" LEFT JOIN (SELECT * RENAME (nkey AS v_nkey) FROM {TARGETS}) ON v_nkey = nkey"
         if self.shared:
             columns += ", m_nkey IS NOT NULL AS is_shared"
             joins += f" LEFT JOIN (SELECT nkey AS m_nkey FROM {SHARED}) ON m_nkey = nkey"
+        if self.refusals is not None:
+            parked = f"SELECT nkey AS f_nkey, row_hash AS f_hash FROM {parquet(self.refusals)} WHERE parked"
+            joins += f" LEFT JOIN ({parked}) ON f_nkey = nkey"
         if self.known:
             joins += f" LEFT JOIN {self.known.columns()} ON s_nkey = nkey"
-        return f"SELECT {columns} FROM ({self._hashed(staged)}){joins}"
+        return f"SELECT {columns} FROM ({self.hashed(staged)}){joins}"
 
-    def _hashed(self, staged: str) -> str:
-        """Adds `h_<i>` (NULL where a field is left alone), `whole`, `row_hash` and the content.
-
-        The last bit of `row_hash` tells whether no field is left alone; the others are those of `whole`.
-        """
-        wide = ", ".join(f"hash(e_{index}) AS x_{index}" for index in self.hashed)
+    def hashed(self, staged: str) -> str:
+        """A query for the encoded rows with `h_<i>` (NULL where a field is left alone), `row_hash`, `whole` (of all
+        that may be sent) and, without a key, the content."""
+        lines = [line for line in self.transform.lines if line not in self.transform.keys]
+        wide = ", ".join(f"{hashes.wide_hash(line.family, f'e_{line.index}')} AS x_{line.index}" for line in lines)
         inner = f"SELECT *{', ' if wide else ''}{wide} FROM ({self.transform.encoded(staged)})"
-        columns = [
-            f"CASE WHEN e_{index} IS NOT NULL THEN (x_{index} >> 32)::UINTEGER END AS h_{place}"
-            for place, index in enumerate(self.hashed)
-        ]
-        # In the order of the names, so that a mapping whose lines change places is the same mapping.
-        by_name = sorted(self.hashed, key=lambda index: self.transform.lines[index].field.name)
-        whole = f"hash({', '.join(f'x_{index}' for index in by_name)})" if by_name else "0::UBIGINT"
-        filled = " AND ".join(f"e_{index} IS NOT NULL" for index in self.hashed) or "true"
-        columns += [f"{whole} AS whole", f"(({whole} >> 1) << 1) | ({filled})::UBIGINT AS row_hash"]
+        columns = [f"{hashes.narrow_hash(f'x_{line.index}')} AS h_{i}" for i, line in enumerate(self.compared)]
+        by_name = {line.field.name: f"x_{line.index}" for line in self.compared}
+        row = hashes.row_hash(hashes.whole_hash(by_name), list(by_name.values()))
+        whole = hashes.whole_hash({line.field.name: f"x_{line.index}" for line in lines})
+        columns += [f"{whole} AS whole", f"{row} AS row_hash"]
         if not self.transform.keys:
             sent = [(line.family, f"e_{line.index}") for line in self.transform.lines]
             inner = f"SELECT *, {content(sent, self.transform.time_zone)} AS content FROM ({inner})"
             columns.append(content_hashes("content"))
         return f"SELECT *, {', '.join(columns)} FROM ({inner})"
+
+
+def operations_of(decision: Decision) -> tuple[Operation, ...]:
+    """What rows of the source may be sent as."""
+    if decision.upserts:
+        return ("upsert",)
+    return _SENT  # type: ignore[return-value]

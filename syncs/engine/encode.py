@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
+import dataclasses
 import io
+from collections.abc import Callable
 from pathlib import Path
 
 import pyarrow as pa
 import pyarrow.csv
 
 from syncs.engine.files import flush_to_disk
-from syncs.engine.plan import Operation, PlannedBatch
 
 # Every text in quotes, null as an empty cell: UTF-8, commas, LF (Bulk API 2.0 guide, "Prepare CSV Files").
 _HEADER = pyarrow.csv.WriteOptions(include_header=True, quoting_style="needed")
@@ -17,50 +18,47 @@ _ROWS = pyarrow.csv.WriteOptions(include_header=False, quoting_style="needed")
 
 
 class BatchWriter:
-    """Writes tables into numbered CSV files, none of which exceeds the limits; a row never stands in two.
+    """Writes tables of one kind into CSV files, none of which exceeds the limits; a row never stands in two.
 
-    folder, prefix: files are called <prefix>-batch-<number>.csv.
-    max_rows, max_bytes: the largest file to make. A single row of more bytes than that gets a file of its own.
+    name: gives the path and the number of a new file. max_rows, max_bytes: the largest file to make. A single row of
+    more bytes than that gets a file of its own.
     """
 
-    def __init__(self, folder: Path, prefix: str, *, max_rows: int, max_bytes: int) -> None:
-        self._folder, self._prefix = folder, prefix
-        self._max_rows, self._max_bytes = max_rows, max_bytes
-        self._done: list[PlannedBatch] = []
+    def __init__(self, name: Callable[[], tuple[Path, int]], *, max_rows: int, max_bytes: int) -> None:
+        self._name, self._max_rows, self._max_bytes = name, max_rows, max_bytes
+        self.done: list[WrittenFile] = []
         self._file: io.BufferedWriter | None = None
-        self._path = folder
-        self._operation: Operation = "insert"
-        self._rows = self._bytes = 0
+        self._path = Path()
+        self._number = self._rows = self._bytes = 0
 
-    def write(self, operation: Operation, table: pa.Table) -> pa.ChunkedArray:
-        """Append the rows of `table`, whose columns are all text; return the batch number of each row (int32)."""
+    def write(self, table: pa.Table) -> pa.ChunkedArray:
+        """Append the rows of `table`, whose columns are all text; return the file's number for each row (int32)."""
         table = without_blank_lines(table)
         numbers: list[pa.Array] = []
         while table.num_rows:
-            if self._file is None or operation != self._operation or self._rows == self._max_rows:
-                self._open(operation, table.schema)
+            if self._file is None or self._rows == self._max_rows:
+                self._open(table.schema)
             count, part = self._fitting(table)
             if count == 0:
-                self._close_file()
+                self.close()
                 continue
             self._append(part, count)
             numbers.append(pa.repeat(pa.scalar(self._number, pa.int32()), count))
             table = table.slice(count)
         return pa.chunked_array(numbers, pa.int32())
 
-    def close(self) -> tuple[PlannedBatch, ...]:
-        """Finish the last file; return all batches written."""
-        self._close_file()
-        return tuple(self._done)
+    def close(self) -> None:
+        """Finish the last file."""
+        if self._file is None:
+            return
+        self._file.close()
+        self._file = None
+        flush_to_disk(self._path)
+        self.done.append(WrittenFile(self._number, self._path, self._rows, self._bytes))
 
-    @property
-    def _number(self) -> int:
-        return len(self._done) + 1
-
-    def _open(self, operation: Operation, schema: pa.Schema) -> None:
-        self._close_file()
-        self._operation = operation
-        self._path = self._folder / f"{self._prefix}-batch-{self._number:05d}.csv"
+    def _open(self, schema: pa.Schema) -> None:
+        self.close()
+        self._path, self._number = self._name()
         self._file = self._path.open("xb")
         self._rows = self._bytes = 0
         self._append(encode_header(schema), 0)
@@ -94,13 +92,15 @@ class BatchWriter:
             return 1, encode_rows(table.slice(0, 1))
         return low, part
 
-    def _close_file(self) -> None:
-        if self._file is None:
-            return
-        self._file.close()
-        self._file = None
-        flush_to_disk(self._path)
-        self._done.append(PlannedBatch(self._number, self._operation, self._path, self._rows, self._bytes))
+
+@dataclasses.dataclass(frozen=True)
+class WrittenFile:
+    """A CSV file that was written. number: its own. rows, bytes: what it holds, its header counted in the bytes."""
+
+    number: int
+    path: Path
+    rows: int
+    bytes: int
 
 
 def encode_rows(table: pa.Table) -> pa.Buffer:

@@ -8,6 +8,15 @@ from typing import Literal
 from connections.salesforce.describe import Field, ObjectDescribe
 from syncs.spec import MappingSpec, SyncSpec
 
+# What a line may do to a value that does not fit, and how people are told of it.
+Adjustment = Literal["rounded", "truncated", "picklist", "parents"]
+ADJUSTMENTS: dict[str, str] = {
+    "rounded": "Rounded",
+    "truncated": "Cut to the field's length",
+    "picklist": "Unknown picklist value replaced",
+    "parents": "Missing parent left blank",
+}
+
 Family = Literal["text", "email", "picklist", "multipicklist", "number", "date", "datetime", "time", "boolean", "id"]
 
 # SOAP API guide, "Field Types". Types that are missing here (base64, address, location, anyType, complexvalue)
@@ -50,6 +59,9 @@ class Line:
 
     index: its place in the mapping, from 0.
     column: the place of its source column in the staged table, or None for a constant.
+    is_key: it feeds the sync key.
+    parent_field: of a lookup, the parent's field that holds the line's value.
+    relationship: of a lookup that Salesforce itself resolves, the title of its column, such as `Account.Ext__c`.
     """
 
     index: int
@@ -57,28 +69,84 @@ class Line:
     field: Field
     family: Family
     column: int | None
+    is_key: bool = False
+    parent_field: Field | None = None
+    relationship: str = ""
 
     @property
     def sent_as(self) -> str:
         """What the line's column is called in a payload."""
-        return self.field.name
+        return self.relationship or self.field.name
+
+    @property
+    def selected(self) -> str:
+        """The SOQL path that reads what the field holds, in the form in which the line sends it."""
+        # SOQL knows no type before a relationship.
+        return self.sent_as.rpartition(":")[2]
+
+    @property
+    def value_field(self) -> Field:
+        """The field whose values the line sends: the parent's, where Salesforce finds the parent by it."""
+        return self.parent_field if self.relationship and self.parent_field is not None else self.field
+
+    @property
+    def is_resolved(self) -> bool:
+        """sfsync finds the parent's id before anything is planned."""
+        return self.mapping.lookup is not None and not self.relationship
+
+    @property
+    def computed(self) -> bool:
+        """Its text stands in the prepared table as `x_<index>`; where `xe_<index>` is true, there is no value."""
+        return self.is_resolved
 
     @property
     def digits_before_point(self) -> int:
         """How many digits a number of this field may have before its decimal point."""
-        if self.field.type in ("int", "long"):
-            return self.field.digits or MOST_DIGITS
-        return (self.field.precision or MOST_DIGITS) - self.scale
+        field = self.value_field
+        if field.type in ("int", "long"):
+            return field.digits or MOST_DIGITS
+        return (field.precision or MOST_DIGITS) - self.scale
 
     @property
     def scale(self) -> int:
         """How many decimals a number of this field may have."""
-        return 0 if self.field.type in ("int", "long") else self.field.scale
+        return 0 if self.value_field.type in ("int", "long") else self.value_field.scale
 
     @property
     def clears(self) -> bool:
         """A blank cell sets the field to null instead of leaving it alone."""
         return self.mapping.when_blank == "clear"
+
+    @property
+    def is_soft(self) -> bool:
+        """A row that breaks a rule of the line goes through all the same. What finds the record is always checked."""
+        return not self.mapping.validated and not self.is_key
+
+    @property
+    def is_mandatory(self) -> bool:
+        """A blank breaks a rule. Of a blank key another rule speaks."""
+        return self.mapping.mandatory and not self.is_key
+
+    @property
+    def is_restricted(self) -> bool:
+        """Only listed values go into the field."""
+        return self.field.restricted_picklist and bool(self.field.picklist_values) and "picklist" in self.family
+
+    @property
+    def adjustment(self) -> Adjustment | None:
+        """How a value that does not fit is changed, where the line allows that; every such cell is counted."""
+        if self.mapping.lookup is not None:
+            # A part of a parent's value would be another parent's.
+            return (
+                "parents" if self.is_resolved and not self.is_key and self.mapping.missing_parent == "leave" else None
+            )
+        if self.family == "number" and self.mapping.too_precise == "round":
+            return "rounded"
+        if self.family == "text" and self.mapping.too_long == "truncate" and self.field.length:
+            return "truncated"
+        if self.is_restricted and self.mapping.unknown_picklist != "reject":
+            return "picklist"
+        return None
 
 
 def lines_of(spec: SyncSpec, describe: ObjectDescribe, columns: tuple[str, ...]) -> tuple[Line, ...]:
@@ -87,15 +155,59 @@ def lines_of(spec: SyncSpec, describe: ObjectDescribe, columns: tuple[str, ...])
     columns: names of the staged table's columns, in order.
     Raises KeyError or ValueError for a mapping that has problems.
     """
-    return tuple(_line(index, mapping, describe, columns) for index, mapping in enumerate(spec.mappings))
+    return tuple(_line(spec, index, describe, columns) for index in range(len(spec.mappings)))
 
 
-def _line(index: int, mapping: MappingSpec, describe: ObjectDescribe, columns: tuple[str, ...]) -> Line:
-    field = describe.field(mapping.target)
-    if field is None:
+def _line(spec: SyncSpec, index: int, describe: ObjectDescribe, columns: tuple[str, ...]) -> Line:
+    mapping = spec.mappings[index]
+    line = line_of(spec, index, describe)
+    if line is None:
         raise KeyError(mapping.target)
-    family = family_of(field.type)
-    if family is None:
-        raise ValueError(f"a field of type {field.type} cannot be mapped")
-    column = None if mapping.source_column is None else columns.index(mapping.source_column)
-    return Line(index, mapping, field, family, column)
+    if mapping.source_column is None:
+        return line
+    return dataclasses.replace(line, column=columns.index(mapping.source_column))
+
+
+def line_of(spec: SyncSpec, index: int, describe: ObjectDescribe) -> Line | None:
+    """The line at this place in the mapping, without its source column; None when its field cannot be mapped, or its
+    parent is not known."""
+    mapping = spec.mappings[index]
+    field = describe.field(mapping.target)
+    family = None if field is None else family_of(field.type)
+    if field is None or family is None:
+        return None
+    line = Line(index, mapping, field, family, None, field.name.lower() in {name.lower() for name in spec.key_fields})
+    if mapping.lookup is None:
+        return line
+    parent = describe.parent(mapping.lookup.object)
+    parent_field = None if parent is None else parent.field(mapping.lookup.field)
+    if parent is None or parent_field is None or (parent_family := family_of(parent_field.type)) is None:
+        return None
+    line = dataclasses.replace(line, parent_field=parent_field)
+    if not _found_by_salesforce(spec, line):
+        return line
+    relationship = f"{field.relationship_name}.{parent_field.name}"
+    # Only of polymorphic references the object is named (Bulk API 2.0 guide, "Relationship Fields in a Header Row").
+    title = f"{parent.name}:{relationship}" if is_polymorphic(field) else relationship
+    return dataclasses.replace(line, relationship=title, family=parent_family)
+
+
+def is_polymorphic(field: Field) -> bool:
+    """The reference may point to records of several objects."""
+    return len(field.reference_to) > 1
+
+
+def _found_by_salesforce(spec: SyncSpec, line: Line) -> bool:
+    """Whether Salesforce itself can find the line's parent record, and do with the row what the mapping says.
+
+    It finds parents by external ids and by fields marked idLookup. A parent that is missing makes it refuse the row.
+    """
+    mapping, parent_field = line.mapping, line.parent_field
+    assert parent_field is not None
+    possible = (parent_field.external_id or parent_field.id_lookup) and bool(line.field.relationship_name)
+    rejects = mapping.missing_parent == "reject" and mapping.validated
+    # A column of relationships can neither clear a field nor tell whether it is empty, and of a polymorphic one SOQL
+    # does not read the value back.
+    plain = mapping.when_blank != "clear" and mapping.write_on != "only_if_empty" and not line.is_key
+    comparable = spec.compare != "destination" or not is_polymorphic(line.field)
+    return possible and rejects and plain and comparable

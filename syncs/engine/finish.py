@@ -127,7 +127,9 @@ def _outcomes(
 ) -> str:
     """A query for the final line of each row that was to be sent."""
     names = ", ".join(OUTCOME_SCHEMA.names)
-    planned = f"(SELECT * FROM {parquet(plan.rows_file)} WHERE action IN ('insert', 'update', 'upsert', 'delete'))"
+    planned = (
+        f"(SELECT * FROM {parquet(plan.rows_file)} WHERE action IN ('insert', 'update', 'upsert', 'delete', 'expire'))"
+    )
     told = f"SELECT {names} FROM (SELECT NULL) WHERE false"
     if files:
         told = f"SELECT {names} FROM {parquet(*files)} WHERE outcome <> '{UNPROCESSED}'"
@@ -161,12 +163,11 @@ def _empty_outcomes() -> str:
 
 def _last_attempts(files: Sequence[Path]) -> str:
     """A query for the last line of each row, where attempts overlap."""
-    parts = " UNION ALL ".join(
-        f"SELECT *, {number} AS attempt FROM {parquet(file)} WHERE outcome <> '{UNPROCESSED}'"
-        for number, file in enumerate(files)
-    )
     names = ", ".join(OUTCOME_SCHEMA.names)
-    return f"SELECT {names} FROM ({parts}) QUALIFY row_number() OVER (PARTITION BY _seq ORDER BY attempt DESC) = 1"
+    return (
+        f"SELECT {names} FROM (SELECT *, file_index FROM {parquet(*files)}) WHERE outcome <> '{UNPROCESSED}' "
+        "QUALIFY row_number() OVER (PARTITION BY _seq ORDER BY file_index DESC) = 1"
+    )
 
 
 def _errors(plan: Plan, outcomes_file: Path) -> str:
@@ -202,12 +203,13 @@ def _count(
     of_source = {outcome: count for was_dropped, outcome, count in lines if not was_dropped}
     of_dropped = {outcome: count for was_dropped, outcome, count in lines if was_dropped}
     planned = plan.counts
-    # Filters, parking and expiry are counted although nothing does them yet: the sums have the same terms for ever.
-    source = {name: planned[name] for name in ("read", "malformed", "rejected", "unchanged", "ignored")}
-    source |= {"filtered": 0, "parked": 0}
+    names = ("read", "malformed", "filtered", "rejected", "parked", "unchanged", "ignored")
+    source = {name: planned[name] for name in names}
+    # That a record was gone already is what its row wanted.
+    of_source[DELETED] = of_source.get(DELETED, 0) + of_source.pop(GONE, 0)
     source |= {name: of_source.pop(name, 0) for name in (INSERTED, UPDATED, DELETED, FAILED, NOT_SENT, UNKNOWN)}
     dropped = {"dropped": planned["dropped"], "ignored": planned["dropped_ignored"], "withheld": planned["withheld"]}
-    dropped |= {"expired": 0}
+    dropped |= {"expired": of_dropped.pop(UPDATED, 0)}
     dropped |= {name: of_dropped.pop(name, 0) for name in (DELETED, GONE, FAILED, NOT_SENT, UNKNOWN)}
     # Whatever is left has an outcome that its kind of row cannot have; it stays in sight, and spoils the sum.
     return source | {f"odd_{name}": count for name, count in of_source.items()}, dropped | {

@@ -11,13 +11,14 @@ import pyarrow as pa
 
 from syncs.engine.echo import content, content_hashes
 from syncs.engine.plan import Plan, PlannedBatch
-from syncs.engine.results import rows_of
 from syncs.engine.sql import identifier, parquet
 from syncs.engine.transform import joined_key, normalised_key
 
 INSERTED, UPDATED, DELETED, GONE, FAILED = "inserted", "updated", "deleted", "already_gone", "failed"
 # No outcome, but what Salesforce says of rows of a job that ended before it came to them.
 UNPROCESSED = "unprocessed"
+# It was sent, and nobody can say what became of it.
+UNKNOWN = "unknown"
 
 OUTCOME_SCHEMA = pa.schema(
     [
@@ -33,41 +34,32 @@ OUTCOME_SCHEMA = pa.schema(
     ]
 )
 
-# Relations that whoever asks a matcher for a query has to register, each to be read once: the three results of a
-# Salesforce job, or the payload that rows are taken from.
-SUCCESSES, FAILURES, RETURNED, PAYLOAD = "successes", "failures", "returned", "payload"
-RESENT = "resent"
+# Relations that whoever asks a matcher for a query has to register, each to be read once: the three results.
+SUCCESSES, FAILURES, RETURNED = "successes", "failures", "returned"
 
 # A delete that Salesforce answers with this came too late, and what was wanted is so (SOAP API guide, "StatusCode").
 _ALREADY_GONE = "ENTITY_IS_DELETED"
 
-_NOBODY = "SELECT NULL::BIGINT AS s WHERE false"
-
 
 class Matcher(abc.ABC):
-    """The queries that join one batch of a plan to results and payloads."""
+    """The queries that join the rows of one attempt to its results.
 
-    def __init__(self, plan: Plan, batch: PlannedBatch) -> None:
-        self.plan, self.batch = plan, batch
+    sent: Parquet with `_seq` of the rows that the attempt sent; None for all rows of the batch.
+    """
+
+    def __init__(self, plan: Plan, batch: PlannedBatch, sent: Path | None) -> None:
+        self.plan, self.batch, self.sent = plan, batch, sent
 
     @abc.abstractmethod
     def columns(self) -> list[str]:
-        """The columns of payloads and results by which rows are found."""
+        """The columns of results by which rows are found."""
 
-    @abc.abstractmethod
-    def prepare(self, connection: duckdb.DuckDBPyConnection, resent: Path | None) -> int:
-        """Make what `outcomes` needs; return how many rows the attempt sent.
-
-        resent: the payload, when it is not the batch's own.
-        """
+    def prepare(self, connection: duckdb.DuckDBPyConnection) -> None:  # noqa: B027 - most need nothing
+        """Make what `outcomes` needs."""
 
     @abc.abstractmethod
     def outcomes(self) -> str:
         """A query for the lines of the outcome file."""
-
-    @abc.abstractmethod
-    def remaining(self, names: list[str], outcome_files: Sequence[Path], only_unprocessed: bool) -> str:
-        """A query for those rows of the payload, with the columns `names`, that are to be sent again."""
 
     def _results(self, identity: str, identified: Callable[[str], str] = "SELECT * FROM {}".format) -> str:
         """A query for all results: the columns that `identity` gives, `outcome`, `r_id`, `error`.
@@ -94,21 +86,19 @@ class Matcher(abc.ABC):
         )
 
     def _rows(self, *columns: str) -> str:
-        """A FROM item with the batch's lines of the plan."""
+        """A FROM item with the plan's lines of the rows that were sent."""
         wanted = ", ".join(("_row", "_seq", "nkey", "key", "action", "batch", "record_id", *columns))
-        return f"(SELECT {wanted} FROM {parquet(self.plan.rows_file)} WHERE batch = {self.batch.number})"
+        return f"(SELECT {wanted} FROM {rows_sent(self.plan, self.batch, self.sent)})"
 
-    def _settled(self, outcome_files: Sequence[Path], only_unprocessed: bool) -> str:
-        """A query for `s`, the `_seq` of the batch's rows that are not to be sent again."""
-        if not outcome_files:
-            return f"SELECT _seq AS s FROM {self._rows()}" if only_unprocessed else _NOBODY
-        told = parquet(*outcome_files)
-        done = f"SELECT _seq AS s FROM {told} WHERE batch = {self.batch.number} AND outcome <> '{UNPROCESSED}'"
-        if not only_unprocessed:
-            return done
-        # Whatever is not known to be unprocessed may have arrived.
-        returned = f"SELECT _seq AS u FROM {told} WHERE batch = {self.batch.number} AND outcome = '{UNPROCESSED}'"
-        return f"SELECT _seq AS s FROM {self._rows()} ANTI JOIN ({returned}) ON u = _seq UNION ALL {done}"
+
+def rows_sent(plan: Plan, batch: PlannedBatch, sent: Path | None) -> str:
+    """A FROM item with the plan's lines of a batch; of those in `sent` only, if there is such a file."""
+    rows = f"(SELECT * FROM {parquet(plan.rows_file)} WHERE batch = {batch.number})"
+    return (
+        rows
+        if sent is None
+        else f"(SELECT * FROM {rows} SEMI JOIN (SELECT _seq AS t FROM {parquet(sent)}) ON t = _seq)"
+    )
 
 
 class _ByIdentity(Matcher):
@@ -117,25 +107,10 @@ class _ByIdentity(Matcher):
     def columns(self) -> list[str]:
         return ["Id"] if self._by_id else [key.sent_as for key in self.plan.keys]
 
-    def prepare(self, connection: duckdb.DuckDBPyConnection, resent: Path | None) -> int:
-        if resent is None:
-            return self.batch.rows
-        with rows_of(resent, self.columns()) as rows:
-            return sum(part.num_rows for part in rows.reader)
-
     def outcomes(self) -> str:
         return (
             "SELECT _row, _seq, nkey, key, action, batch, outcome, coalesce(r_id, record_id) AS record_id, error "
             f"FROM {self._rows()} JOIN ({self._results(self._theirs)}) ON r_identity = {self._ours}"
-        )
-
-    def remaining(self, names: list[str], outcome_files: Sequence[Path], only_unprocessed: bool) -> str:
-        settled = self._settled(outcome_files, only_unprocessed)
-        done = f"SELECT {self._ours} AS identity FROM {self._rows()} SEMI JOIN ({settled}) ON s = _seq"
-        columns = ", ".join(map(identifier, names))
-        return (
-            f"SELECT {columns} FROM (SELECT {columns}, {self._theirs} FROM {PAYLOAD}) "
-            f"ANTI JOIN ({done}) ON identity = r_identity"
         )
 
     @property
@@ -149,7 +124,7 @@ class _ByIdentity(Matcher):
 
     @property
     def _theirs(self) -> str:
-        """SQL over payloads and results: the same."""
+        """SQL over results: the same."""
         if self._by_id:
             return 'left("Id", 15) AS r_identity'
         parts = [
@@ -159,17 +134,27 @@ class _ByIdentity(Matcher):
         return f"{joined_key(parts)} AS r_identity"
 
 
-class _ByContent(Matcher):
-    """Rows without a key: equal ones are interchangeable, and are numbered in the order of the source.
+class _ByPlace(Matcher):
+    """Results that name the row themselves: those of calls that answer in the order of their records."""
 
-    Among equal rows, results go to the first ones of an attempt, and what Salesforce left unprocessed are the last
-    ones. So the rows of a later attempt are always the last among their equals, however many there are.
-    """
+    def columns(self) -> list[str]:
+        return ["_seq"]
+
+    def outcomes(self) -> str:
+        results = self._results("_seq::BIGINT AS r_seq")
+        return (
+            "SELECT _row, _seq, nkey, key, action, batch, outcome, coalesce(r_id, record_id) AS record_id, error "
+            f"FROM {self._rows()} JOIN ({results}) ON r_seq = _seq"
+        )
+
+
+class _ByContent(Matcher):
+    """Rows without a key: equal ones are interchangeable, and get their results in the order of the source."""
 
     def columns(self) -> list[str]:
         return [column.sent_as for column in self.plan.columns]
 
-    def prepare(self, connection: duckdb.DuckDBPyConnection, resent: Path | None) -> int:
+    def prepare(self, connection: duckdb.DuckDBPyConnection) -> None:
         results = self._results("content_hi, content_lo", self._identified)
         connection.execute(f"CREATE TEMP TABLE results AS {results}").fetchall()
         # Rows that have no equal need no numbers, and most have none.
@@ -180,18 +165,6 @@ class _ByContent(Matcher):
         )
         equals = f"SELECT content_hi AS e_hi, content_lo AS e_lo FROM ({equals})"
         connection.execute(f"CREATE TEMP TABLE equals AS {equals}").fetchall()
-        sent = "SELECT content_hi AS a_hi, content_lo AS a_lo, count(*) AS a_rows FROM {} GROUP BY ALL"
-        if resent is None:
-            own = f"(SELECT * FROM {self._rows('content_hi', 'content_lo')} SEMI JOIN equals ON {_same('e')})"
-            connection.execute(f"CREATE TEMP TABLE attempt AS {sent.format(own)}").fetchall()
-            return self.batch.rows
-        with rows_of(resent, self.columns()) as rows:
-            connection.register(RESENT, rows.reader)
-            connection.execute(
-                f"CREATE TEMP TABLE attempt AS {sent.format(f'({self._identified(RESENT)})')}"
-            ).fetchall()
-            connection.unregister(RESENT)
-            return rows.count
 
     def outcomes(self) -> str:
         ours, theirs = self._rows("content_hi", "content_lo"), "results"
@@ -202,40 +175,21 @@ class _ByContent(Matcher):
             f"JOIN ({renamed} FROM {theirs}) ON {_same('r')}"
         )
         numbered = (
-            "SELECT *, row_number() OVER (PARTITION BY content_hi, content_lo ORDER BY _seq) "
-            "- count(*) OVER (PARTITION BY content_hi, content_lo) AS number "
+            "SELECT *, row_number() OVER (PARTITION BY content_hi, content_lo ORDER BY _seq) AS number "
             f"FROM (SELECT * FROM {ours} SEMI JOIN equals ON {_same('e')})"
         )
-        # Counted from the end of the group, whose last row has number 0.
-        returned = f"outcome = '{UNPROCESSED}'"
-        rank = f"row_number() OVER (PARTITION BY content_hi, content_lo, {returned} ORDER BY outcome DESC, r_id)"
-        place = f"CASE WHEN {returned} THEN 1 - rank ELSE rank - a_rows END"
+        # What Salesforce did comes before what it left undone.
+        done_first = f"outcome = '{UNPROCESSED}', outcome DESC, r_id"
         ranked = (
-            f"SELECT r_hi, r_lo, outcome, r_id, error, {place} AS place "
-            f"FROM (SELECT content_hi AS r_hi, content_lo AS r_lo, outcome, r_id, error, {rank} AS rank "
-            f"FROM (SELECT * FROM {theirs} SEMI JOIN equals ON {_same('e')})) "
-            "JOIN attempt ON a_hi = r_hi AND a_lo = r_lo"
+            f"{renamed}, row_number() OVER (PARTITION BY content_hi, content_lo ORDER BY {done_first}) AS place "
+            f"FROM (SELECT * FROM {theirs} SEMI JOIN equals ON {_same('e')})"
         )
         return (
             f"{alone} UNION ALL SELECT {columns} FROM ({numbered}) JOIN ({ranked}) ON {_same('r')} AND place = number"
         )
 
-    def remaining(self, names: list[str], outcome_files: Sequence[Path], only_unprocessed: bool) -> str:
-        wanted = (
-            "SELECT content_hi AS w_hi, content_lo AS w_lo, count(*) AS w_rows "
-            f"FROM {self._rows('content_hi', 'content_lo')} "
-            f"ANTI JOIN ({self._settled(outcome_files, only_unprocessed)}) ON s = _seq GROUP BY ALL"
-        )
-        columns = ", ".join(map(identifier, names))
-        # No API name begins with an underscore.
-        numbered = (
-            "SELECT *, row_number() OVER (PARTITION BY content_hi, content_lo) AS _number "
-            f"FROM ({self._identified(PAYLOAD)})"
-        )
-        return f"SELECT {columns} FROM ({numbered}) JOIN ({wanted}) ON {_same('w')} WHERE _number <= w_rows"
-
     def _identified(self, relation: str) -> str:
-        """A query for the columns of a payload or of results, and the hashes of each row's content."""
+        """A query for the columns of results, and the hashes of each row's content."""
         columns = [(column.family, identifier(column.sent_as)) for column in self.plan.columns]
         row = content(columns, self.plan.time_zone)
         return f"SELECT *, {content_hashes('_content')} FROM (SELECT *, {row} AS _content FROM {relation})"
@@ -246,8 +200,10 @@ def _same(prefix: str) -> str:
     return f"{prefix}_hi = content_hi AND {prefix}_lo = content_lo"
 
 
-def matcher_of(plan: Plan, batch: PlannedBatch) -> Matcher:
-    """How rows of this batch are found."""
+def matcher_of(plan: Plan, batch: PlannedBatch, sent: Path | None, columns: Sequence[str]) -> Matcher:
+    """How rows find their results. sent: as for a Matcher. columns: of the results."""
+    if "_seq" in columns:
+        return _ByPlace(plan, batch, sent)
     if not plan.key_fields and batch.operation == "insert":
-        return _ByContent(plan, batch)
-    return _ByIdentity(plan, batch)
+        return _ByContent(plan, batch, sent)
+    return _ByIdentity(plan, batch, sent)

@@ -16,6 +16,7 @@ Action = Literal[
     "upsert",
     "delete",
     "expire",
+    "baseline",
     "unchanged",
     "ignored",
     "parked",
@@ -27,8 +28,9 @@ Action = Literal[
 
 @dataclasses.dataclass(frozen=True)
 class PlannedBatch:
-    """One file of rows to send as one Salesforce job. It is the plan, byte for byte.
+    """One file of rows to send together. It is the plan, byte for byte.
 
+    The plan's lines of a batch stand in the order of its rows.
     number: from 1, over all operations. rows, bytes: what the file holds, its header line included in the bytes.
     lane: how it is sent. wave: it is sent when every batch of a lower wave has ended: parents before their children.
     """
@@ -71,15 +73,21 @@ class Plan:
 
     rows_file: Parquet, one line for each source row and each known record that left the source: `_row` (NULL for
     the latter), `_seq` (_row, or a negative number of its own), `action`, `nkey`, `key`, `record_id`, `batch`,
-    `content_hi` and `content_lo` (only without a key), `row_hash`, `h_<i>` for the i-th of `fields`, `bad_<m>`. Of rows
-    that Salesforce holds already it says no more than the key.
-    errors_file: Parquet, the row errors of rejected and malformed rows.
-    counts: by name: read, malformed, rejected, unchanged, ignored, insert, update and upsert of source rows;
-    dropped, delete, dropped_ignored and withheld of known records that left the source.
-    trimmed, rounded: how many cells lost blanks at their edges, or decimals, by field.
-    columns: the mapped fields, in the order of the mapping. fields: those with a hash: all but the key.
+    `content_hi` and `content_lo` (only without a key), `row_hash`, `h_<i>` for the i-th of `fields`, `bad_<m>`,
+    `soft_<m>` (only with lines that are not validated). Of rows that Salesforce holds already it says no more than the
+    key, and `soft_<m>`.
+    errors_file: Parquet, the row errors of rejected and malformed rows, and violations of rows that went on.
+    counts: by name: read, malformed, filtered, rejected, parked, unchanged, ignored, insert, update, upsert and
+    source_delete of source rows; dropped, delete, expire, dropped_ignored and withheld of known records that left the
+    source.
+    trimmed: how many cells lost blanks at their edges, by field. adjusted: how many cells were made to fit their
+    fields, by how (a key of `families.ADJUSTMENTS`) and by field. violations: how many rows break a rule of a line that
+    is not validated, and were not rejected.
+    columns: the mapped fields, in the order of the mapping. fields: those with a hash, which are compared.
     unread_keys: rows whose key could not be read. withheld_reason: why no deletes were planned, or "".
     fingerprint: the same for two plans that do the same to the same rows, whatever source they came from.
+    baseline: rows are put on record as what Salesforce holds, and nothing is sent. only_updated: fields that inserts do
+    not write, so that nothing is known of them in a new record.
     """
 
     rows_file: Path
@@ -92,12 +100,15 @@ class Plan:
     batches: tuple[PlannedBatch, ...]
     counts: dict[str, int]
     trimmed: dict[str, int]
-    rounded: dict[str, int]
+    adjusted: dict[str, dict[str, int]]
+    violations: int
     known: int
     unread_keys: int
     guard: Guard
     withheld_reason: str
     fingerprint: str
+    baseline: bool = False
+    only_updated: tuple[str, ...] = ()
 
     @property
     def keys(self) -> tuple[PlannedColumn, ...]:
@@ -129,7 +140,8 @@ class Plan:
         for batch in data["batches"]:
             batch["file"] = str(batch["file"])
         data["batches"], data["columns"] = list(data["batches"]), list(data["columns"])
-        data["fields"], data["key_fields"] = list(self.fields), list(self.key_fields)
+        for name in ("fields", "key_fields", "only_updated"):
+            data[name] = list(data[name])
         return data
 
     @classmethod
@@ -141,6 +153,7 @@ class Plan:
             "columns": tuple(PlannedColumn(**column) for column in data["columns"]),
             "fields": tuple(data["fields"]),
             "key_fields": tuple(data["key_fields"]),
+            "only_updated": tuple(data["only_updated"]),
             "batches": tuple(PlannedBatch(**{**batch, "file": Path(batch["file"])}) for batch in data["batches"]),
             "guard": Guard(**data["guard"]),
         }

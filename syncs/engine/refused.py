@@ -9,15 +9,19 @@ import pyarrow as pa
 from syncs.engine.encode import encode_header, encode_rows
 from syncs.engine.errors import engine_errors
 from syncs.engine.files import flush_to_disk, row_ranges, stream
+from syncs.engine.rejects import VIOLATION
 from syncs.engine.sql import parquet
 from syncs.engine.stage import Staged
 from syncs.engine.workspace import Workspace
+
+_REFUSED = f"source <> '{VIOLATION}'"
 
 ERROR_COLUMNS = ("_error_code", "_error_message", "_error_fields", "_operation", "_row")
 
 
 def refused_rows_csv(workspace: Workspace, staged: Staged, errors_file: Path, to: Path) -> int:
-    """Write a CSV with one line per refused row of the source; return how many there are.
+    """Write a CSV with one line per refused row of the source; return how many there are. Rows that went on with a
+    violation are not among them.
 
     Its columns are the source's, with the values as the source gave them, then those of `ERROR_COLUMNS`; several
     errors of one row are joined by semicolons. A malformed record has no columns, so those are blank.
@@ -28,7 +32,7 @@ def refused_rows_csv(workspace: Workspace, staged: Staged, errors_file: Path, to
     with workspace.connect(ordered=True) as connection, to.open("xb") as file:
         schema = pa.schema([(name, pa.string()) for name in names])
         file.write(encode_header(schema))
-        for first, last in row_ranges(connection, parquet(errors_file)):
+        for first, last in row_ranges(connection, f"(SELECT _row FROM {parquet(errors_file)} WHERE {_REFUSED})"):
             for batch in stream(connection, _query(staged, errors_file, first, last)):
                 workspace.check()
                 file.write(encode_rows(pa.Table.from_batches([batch]).rename_columns(names).cast(schema)))
@@ -45,7 +49,7 @@ def _query(staged: Staged, errors_file: Path, first: int, last: int) -> str:
         f"SELECT _row AS e_row, {_each('code')} AS code, {_each('field')} AS fields, "
         "any_value(operation) AS operation, array_to_string(list_transform(list_sort(list("
         "{'field': coalesce(field, ''), 'code': code, 'message': message})), lambda e: e.message), '; ') AS message "
-        f"FROM {parquet(errors_file)} WHERE {here} GROUP BY _row"
+        f"FROM {parquet(errors_file)} WHERE {here} AND {_REFUSED} GROUP BY _row"
     )
     cells = [f"c_{place}" for place in range(len(staged.columns))]
     wanted = f"(SELECT _row AS w_row FROM {parquet(errors_file)} WHERE {here})"

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import dataclasses
+from collections.abc import Sequence
 from pathlib import Path
 
 import duckdb
@@ -9,15 +11,17 @@ import pyarrow as pa
 
 from connections.sources.base import MalformedRow
 from syncs.engine import rules
-from syncs.engine.decide import DUPLICATES, EXISTING, SHARED, Decision, operation_of
+from syncs.engine.decide import ACTIONS, DUPLICATES, EXISTING, SHARED, Decision
 from syncs.engine.families import Line
 from syncs.engine.files import TableWriter, row_ranges, stream
 from syncs.engine.nul import visible_table
 from syncs.engine.sql import literal, parquet
 from syncs.engine.stage import Staged
-from syncs.engine.transform import MASK_BITS, bit_of
+from syncs.engine.transform import MASK_BITS, bit_of, shown_key
 
-# Row errors, of whatever source: `source` is "rule" for sfsync's own, "salesforce" for what was refused there.
+# Row errors, of whatever source: `source` is "rule" for a row that sfsync rejected, VIOLATION for one that broke a rule
+# of a line that is not validated and went through all the same, "salesforce" for what was refused there.
+VIOLATION = "violation"
 ERROR_SCHEMA = pa.schema(
     [
         ("_row", pa.int64()),
@@ -39,22 +43,27 @@ _SHOWN = 255
 def write_errors(
     connection: duckdb.DuckDBPyConnection, decision: Decision, staged: Staged, rows_file: Path, to: Path
 ) -> int:
-    """Write the row errors of a plan whose rows stand in `rows_file`; return how many there are."""
-    operation = operation_of(decision.spec)
+    """Write the row errors of a plan whose rows stand in `rows_file`; return how many rows went through with one."""
+    told = " OR ".join(["action = 'rejected'", *(f"soft_{m} <> 0" for m in decision.transform.soft_masks)])
     with TableWriter(to, ERROR_SCHEMA) as writer:
         if staged.malformed:
-            writer.add(visible_table(_malformed(staged.malformed, operation)))
-        for first, last in row_ranges(connection, f"(SELECT _row FROM {parquet(rows_file)} WHERE action = 'rejected')"):
-            for batch in stream(connection, _rejected(decision, staged, rows_file, first, last)):
+            writer.add(visible_table(_malformed(staged.malformed)))
+        for first, last in row_ranges(connection, f"(SELECT _row FROM {parquet(rows_file)} WHERE {told})"):
+            wanted = f"({told}) AND _row BETWEEN {first} AND {last}"
+            for batch in stream(connection, _rule_errors(decision, staged, rows_file, wanted, first, last)):
                 writer.add(visible_table(pa.Table.from_batches([batch]).cast(ERROR_SCHEMA)))
         if decision.existing:
             for batch in stream(connection, _ambiguous_dropped(rows_file)):
                 writer.add(visible_table(pa.Table.from_batches([batch]).cast(ERROR_SCHEMA)))
         writer.finish()
-    return writer.rows
+    if not decision.transform.soft_masks:
+        return 0
+    through = f"SELECT count(*) FROM {parquet(rows_file)} WHERE ({told}) AND action <> 'rejected'"
+    [(violations,)] = connection.execute(through).fetchall()
+    return int(violations)
 
 
-def _malformed(rows: tuple[MalformedRow, ...], operation: str) -> pa.Table:
+def _malformed(rows: tuple[MalformedRow, ...]) -> pa.Table:
     errors = [
         {
             "_row": row.row,
@@ -62,27 +71,32 @@ def _malformed(rows: tuple[MalformedRow, ...], operation: str) -> pa.Table:
             "code": rules.MALFORMED,
             "value": row.text[:_SHOWN],
             "message": f"Record {row.row} is no row: {row.reason}. Correct it in the source.",
-            "operation": operation,
         }
         for row in rows
     ]
     return pa.Table.from_pylist(errors, schema=ERROR_SCHEMA)
 
 
-def _rejected(decision: Decision, staged: Staged, rows_file: Path, first: int, last: int) -> str:
-    """A query for the errors of the rejected rows from `first` to `last`, several of one row beneath each other."""
+def _rule_errors(decision: Decision, staged: Staged, rows_file: Path, wanted: str, first: int, last: int) -> str:
+    """A query for the errors of the rows from `first` to `last`, several of one row beneath each other.
+
+    wanted: a condition on the plan's lines, those of the rows that have errors.
+    """
     transform = decision.transform
-    masks = ", ".join(f"bad_{m}" for m in range(transform.masks))
-    rejected = (
-        f"(SELECT _row AS r_row, nkey, key, record_id, {masks} FROM {parquet(rows_file)} "
-        f"WHERE action = 'rejected' AND _row BETWEEN {first} AND {last})"
+    masks = [f"bad_{m}" for m in range(transform.masks)] + [f"soft_{m}" for m in transform.soft_masks]
+    rows = (
+        f"(SELECT _row AS r_row, action, nkey, key, record_id, {', '.join(masks)} FROM {parquet(rows_file)} "
+        f"WHERE {wanted})"
     )
-    source = f"{parquet(staged.path)} SEMI JOIN {rejected} ON _row = r_row WHERE _row BETWEEN {first} AND {last}"
+    source = f"{parquet(staged.path)} SEMI JOIN {rows} ON _row = r_row WHERE _row BETWEEN {first} AND {last}"
     texts = transform.texts(f"(SELECT * FROM {source})")
-    joined = f"({texts}) JOIN {rejected} ON _row = r_row"
+    joined = f"({texts}) JOIN {rows} ON _row = r_row"
     errors = [_cell_error(line, transform.time_zone) for line in transform.lines]
+    errors += [_violation(line, transform.time_zone) for line in transform.lines if line.is_soft]
     if transform.keys:
-        errors = [*_key_errors(decision, transform.keys[0]), *errors]
+        errors = [*_key_errors(decision), *errors]
+    if decision.spec.action_column:
+        errors = [_action_error(decision), *errors]
     if decision.duplicates:
         joined += f" LEFT JOIN (SELECT nkey AS d_nkey, n AS d_n, first_rows FROM {DUPLICATES}) ON d_nkey = nkey"
     if decision.existing:
@@ -92,38 +106,77 @@ def _rejected(decision: Decision, staged: Staged, rows_file: Path, first: int, l
         joined += f" LEFT JOIN ({shared}) ON m_nkey = nkey"
     listed = f"list_filter([{', '.join(errors)}], lambda e: e IS NOT NULL)"
     return (
-        f"SELECT _row, 'rule' AS source, e.code, e.field, e.\"column\", e.value, e.message, "
-        f"'{operation_of(decision.spec)}' AS operation, record_id, key "
+        f'SELECT _row, e.source, e.code, e.field, e."column", e.value, e.message, '
+        f"{_operation(decision)} AS operation, record_id, key "
         f"FROM (SELECT _row, key, record_id, unnest({listed}) AS e FROM {joined}) ORDER BY _row"
     )
 
 
 def _cell_error(line: Line, time_zone: str) -> str:
-    """SQL: the error of one cell as a struct, NULL when the cell is good."""
-    *first, last = rules.rules_of(line, time_zone)
-    codes = " ".join(f"WHEN {rule.condition} THEN {literal(rule.code)}" for rule in first)
-    messages = " ".join(f"WHEN {rule.condition} THEN {rule.message}" for rule in first)
-    error = _struct(
-        line,
-        f"CASE {codes} ELSE {literal(last.code)} END",
-        f"CASE {messages} ELSE {last.message} END",
-    )
+    """SQL: the error of one cell that keeps its row from being sent, as a struct; NULL when there is none."""
+    error = _first_broken(line, rules.rules_of(line, time_zone))
     return f"CASE WHEN bad_{line.index // MASK_BITS} & {bit_of(line)} <> 0 THEN {error} END"
 
 
-def _struct(line: Line, code: str, message: str) -> str:
+def _violation(line: Line, time_zone: str) -> str:
+    """SQL: the error of one cell that breaks a rule without keeping its row from being sent, as a struct, or NULL."""
+    told = [
+        dataclasses.replace(rule, message=f"{rule.message} || ' The rest of the row went on without it.'")
+        for rule in rules.rules_of(line, time_zone, soft=True)
+    ]
+    mask, bit = line.index // MASK_BITS, bit_of(line)
+    # Where a new record cannot do without the value, the row was rejected for that.
+    broken = f"soft_{mask} & {bit} <> 0 AND coalesce(bad_{mask}, 0) & {bit} = 0"
+    return f"CASE WHEN {broken} THEN {_first_broken(line, told, VIOLATION)} END"
+
+
+def _first_broken(line: Line, broken: Sequence[rules.Rule], source: str = "rule") -> str:
+    *first, last = broken
+    codes = " ".join(f"WHEN {rule.condition} THEN {literal(rule.code)}" for rule in first)
+    messages = " ".join(f"WHEN {rule.condition} THEN {rule.message}" for rule in first)
+    code, message = f"CASE {codes} ELSE {literal(last.code)} END", f"CASE {messages} ELSE {last.message} END"
+    return _struct(line, code, message, source)
+
+
+def _struct(line: Line, code: str, message: str, source: str = "rule") -> str:
     return (
-        f"{{'code': {code}, 'field': {literal(line.field.name)}, 'column': {literal(line.mapping.source_column)}, "
+        f"{{'source': {literal(source)}, 'code': {code}, 'field': {literal(line.field.name)}, "
+        f"'column': {literal(line.mapping.source_column)}, "
         f"'value': left(t_{line.index}, {_SHOWN}), 'message': {message}}}"
     )
 
 
-def _key_errors(decision: Decision, key: Line) -> list[str]:
+def _operation(decision: Decision) -> str:
+    """SQL: what the row would have been sent as."""
+    if decision.upserts:
+        return "'upsert'"
+    behaviour = decision.spec.behaviour
+    of_match = {"delete": "delete", "ignore": "insert"}.get(behaviour.changed, "update")
+    of_new = "insert" if behaviour.new == "insert" else of_match
+    return f"CASE WHEN record_id IS NULL THEN '{of_new}' ELSE '{of_match}' END"
+
+
+def _action_error(decision: Decision) -> str:
+    """SQL: the error of a row whose own column does not say what becomes of it."""
+    column = decision.spec.action_column
+    wrong = f" in the column '{column}' is no action. Write one of {', '.join(ACTIONS)}."
+    message = f"'''' || coalesce(left(action_raw, {_SHOWN}), '') || '''' || {literal(wrong)}"
+    error = f"{{'source': 'rule', 'code': {literal(rules.ACTION)}, 'field': NULL, 'column': {literal(column)}, "
+    return f"CASE WHEN action_text IS NULL THEN {error}'value': left(action_raw, {_SHOWN}), 'message': {message}}} END"
+
+
+def _key_errors(decision: Decision) -> list[str]:
     """SQL: the errors of a row's key as structs: blank, standing twice, of several records, of another row's record."""
-    text = f"t_{key.index}"
-    name = f"{key.field.label} ({key.field.name})"
-    blank = literal(f"The sync key {name} is blank, so no record can be found for this row. Fill it in.")
-    errors = [f"CASE WHEN {text} IS NULL THEN {_struct(key, literal(rules.BLANK_KEY), blank)} END"]
+    keys = decision.transform.keys
+    key = keys[0]
+    shown = [f"coalesce(t_{line.index}, '')" for line in keys]
+    text = f"t_{key.index}" if len(keys) == 1 else f"({shown_key(shown)})"
+    name = ", ".join(f"{line.field.label} ({line.field.name})" for line in keys)
+    errors = []
+    for line in keys:
+        of = f"{line.field.label} ({line.field.name})"
+        blank = literal(f"The sync key {of} is blank, so no record can be found for this row. Fill it in.")
+        errors.append(f"CASE WHEN t_{line.index} IS NULL THEN {_struct(line, literal(rules.BLANK_KEY), blank)} END")
     if decision.duplicates:
         more = "CASE WHEN d_n > 10 THEN ' and ' || (d_n - 10) || ' more' ELSE '' END"
         message = (

@@ -8,9 +8,10 @@ from syncs.engine import values
 from syncs.engine.families import MOST_DIGITS, Line
 from syncs.engine.nul import has_nul, visible
 from syncs.engine.sql import literal, literals
-from syncs.engine.transform import canonical_name
+from syncs.engine.transform import canonical_name, has_no_parent
 
 REQUIRED = "Required Field Missing"
+MANDATORY = "Mandatory Rule Violation"
 RESERVED = "Reserved Value #N/A"
 INVALID_CHARACTER = "Invalid Character"
 TOO_LONG = "Max Length Violation"
@@ -24,10 +25,13 @@ TIME = "Invalid Time"
 BOOLEAN = "Invalid Boolean"
 EMAIL = "Invalid Email"
 ID = "Invalid Id"
+UNRESOLVED_LOOKUP = "Unresolved Lookup"
+AMBIGUOUS_LOOKUP = "Ambiguous Lookup"
 BLANK_KEY = "Blank Key"
 DUPLICATE_KEY = "Duplicate Key"
 AMBIGUOUS_KEY = "Ambiguous Key"
 MALFORMED = "Malformed Row"
+ACTION = "Invalid Action"
 
 
 @dataclasses.dataclass(frozen=True)
@@ -43,16 +47,14 @@ class Rule:
     message: str
 
 
-def rules_of(line: Line, time_zone: str) -> list[Rule]:
-    """The rules of one line. For a cell that is refused, the last one's condition need not be tested."""
+def rules_of(line: Line, time_zone: str, *, soft: bool = False) -> list[Rule]:
+    """The rules of one line. For a cell that breaks one, the last one's condition need not be tested.
+
+    soft: the row went through all the same.
+    """
     text = f"t_{line.index}"
-    name = f"{line.field.label} ({line.field.name})"
-    blank = (
-        f"{name} is blank, and a blank would clear it, but the field must have a value. Fill it in."
-        if line.clears
-        else f"{name} is blank, but a new record must have a value there. Fill it in."
-    )
-    rules = [Rule(REQUIRED, f"{text} IS NULL", literal(blank))]
+    name = f"{line.field.label} ({line.sent_as})"
+    rules = [_blank_rule(line, name, soft)]
     reserved = (
         f"{name} cannot be '{values.CLEARED}': to Salesforce that text means 'clear the field'. Change the value."
     )
@@ -63,7 +65,44 @@ def rules_of(line: Line, time_zone: str) -> list[Rule]:
         f"into {name}. Remove it."
     )
     rules.append(Rule(INVALID_CHARACTER, has_nul(text), literal(nul)))
+    if line.is_resolved:
+        return [*rules, *_parent_rules(line, name)]
     return [*rules, *_family_rules(line, name, time_zone)]
+
+
+def _blank_rule(line: Line, name: str, soft: bool) -> Rule:
+    text = f"t_{line.index}"
+    # A row that a line without validation lets through is rejected only for what a new record must have.
+    if line.is_mandatory and soft == line.is_soft:
+        condition = f"{text} IS NULL"
+        if line.adjustment == "picklist":
+            condition += f" OR {values.encoded(line, canonical_name(line))} = '{values.CLEARED}'"
+        elif line.adjustment == "parents":
+            condition += f" OR {has_no_parent(line)}"
+        return Rule(MANDATORY, condition, literal(f"{name} is blank, but its mapping makes it mandatory. Fill it in."))
+    reason = "but a new record must have a value there."
+    if line.clears and soft == line.is_soft:
+        reason = "and a blank would clear it, but the field must have a value."
+    return Rule(REQUIRED, f"{text} IS NULL", literal(f"{name} is blank, {reason} Fill it in."))
+
+
+def _parent_rules(line: Line, name: str) -> list[Rule]:
+    """Of a lookup that sfsync resolves: several records have the value, or none has it."""
+    assert line.mapping.lookup is not None and line.parent_field is not None
+    parent = line.mapping.lookup.object
+    field = f"{line.parent_field.label} ({line.parent_field.name})"
+    shown = f"'''' || left(t_{line.index}, 255) || ''''"
+    several = f" is the {field} of several records of {parent}: "
+    way_out = ". Merge them, or find the parent by a field that is unique."
+    missing = (
+        f" is the {field} of no {parent}, so {name} has no record to point to. Correct it, create that record, or let "
+        "this mapping leave missing parents blank."
+    )
+    told = f"{shown} || {literal(several)} || xi_{line.index} || {literal(way_out)}"
+    return [
+        Rule(AMBIGUOUS_LOOKUP, f"xi_{line.index} IS NOT NULL", told),
+        Rule(UNRESOLVED_LOOKUP, has_no_parent(line), f"{shown} || {literal(missing)}"),
+    ]
 
 
 def _family_rules(line: Line, name: str, time_zone: str) -> list[Rule]:
@@ -105,24 +144,26 @@ def _form_rule(code: str, line: Line, form: str) -> Rule:
 def _length_rule(line: Line, name: str) -> Rule:
     value = canonical_name(line)
     message = (
-        f"{literal(f'{name} holds at most {line.field.length} characters, and this value has ')} || "
+        f"{literal(f'{name} holds at most {line.value_field.length} characters, and this value has ')} || "
         f"{values.units(value)} || '. Shorten it.'"
     )
-    return Rule(TOO_LONG, f"NOT {values.fits(value, line.field.length)}", message)
+    return Rule(TOO_LONG, f"NOT {values.fits(value, line.value_field.length)}", message)
 
 
 def _picklist_rules(line: Line, name: str) -> list[Rule]:
-    if not values.restricted(line):
+    if not line.is_restricted:
         return []
     value = canonical_name(line)
-    allowed = literals(line.field.picklist_values)
+    allowed = literals(line.value_field.picklist_values)
     condition = f"NOT {values.in_picklist(line, value)}"
     shown = f"'''' || left({value}, 255) || ''''"
     if line.family == "multipicklist":
         unknown = f"list_filter(string_split({value}, ';'), lambda v: NOT list_contains([{allowed}], v))"
         shown = f"'''' || left(array_to_string({unknown}, ''', '''), 255) || ''''"
         condition = f"{value} IS NULL OR {condition}"
-    known = ", ".join(line.field.picklist_values[:10]) + (", ..." if len(line.field.picklist_values) > 10 else "")
+    known = ", ".join(line.value_field.picklist_values[:10]) + (
+        ", ..." if len(line.value_field.picklist_values) > 10 else ""
+    )
     way_out = f" is not among the values of the restricted picklist {name}: {known}."
     return [Rule(PICKLIST, condition, f"{shown} || {literal(way_out)}")]
 
@@ -142,7 +183,7 @@ def _number_rules(line: Line, name: str) -> list[Rule]:
     )
     # Where rounding is allowed, what is left is a number that rounding made too large.
     too_large = f"{values.digits_before_point(number)} > {whole}"
-    if line.mapping.too_precise == "round":
+    if line.adjustment == "rounded":
         too_large = f"{number} IS NOT NULL"
     return [
         _form_rule(NUMBER, line, f"is no number for {name}: write it with digits and a decimal point, like -1234.5."),

@@ -26,7 +26,7 @@ ENCODER_VERSION = 1
 # id in a lookup is answered alike; then to read the key once more does no harm.
 _NO_SUCH_RECORD = ("ENTITY_IS_DELETED", "INVALID_CROSS_REFERENCE_KEY")
 
-_METADATA = "sfsync_snapshot"
+METADATA = "sfsync_snapshot"
 _PROBE = "What Salesforce is known to hold, 0123456789, äöü."
 
 
@@ -54,7 +54,8 @@ class SnapshotHeader:
         salesforce_org_id: of the org the connection leads to. describe: of the sync's object.
         """
         keys = [field for name in spec.key_fields if (field := describe.field(name)) is not None]
-        targets = (describe.field(mapping.target) for mapping in spec.mappings)
+        compared = (mapping for mapping in spec.mappings if mapping.write_on != "insert")
+        targets = (describe.field(mapping.target) for mapping in compared)
         return cls(
             salesforce_org_id=salesforce_org_id,
             object=describe.name,
@@ -112,7 +113,7 @@ def read_header(path: Path) -> SnapshotHeader:
     """The header of a snapshot file. Raises ValueError when the file is no snapshot."""
     with engine_errors():
         metadata = pq.read_schema(path).metadata or {}
-    text = metadata.get(_METADATA.encode())
+    text = metadata.get(METADATA.encode())
     if text is None:
         raise ValueError(f"{path.name} is not a snapshot")
     return SnapshotHeader.from_json(json.loads(text))
@@ -152,38 +153,69 @@ def check_header(path: Path, header: SnapshotHeader) -> list[str]:
 
 def commit(
     workspace: Workspace,
-    spec: SyncSpec,
-    describe: ObjectDescribe,
     plan: Plan,
     outcomes_file: Path,
     previous: Path | None,
     to: Path,
     header: SnapshotHeader,
+    *,
+    only_planned: bool = False,
 ) -> SnapshotManifest:
     """Write what Salesforce is known to hold after a job, from what was known before and what it confirmed.
 
-    outcomes_file: the final outcomes of `finish`. previous: the last snapshot, or None. to: the Parquet file to write:
-    `nkey`, `key`, `id`, `state` (present, maybe), `failures` (in a row), `row_hash`, `h_<i>` for the i-th of
-    header.fields.
+    outcomes_file: the final outcomes of `finish`. previous: the last snapshot, or what was read of the destination, or
+    None. to: the Parquet file to write: `nkey`, `key`, `id`, `state` (present, maybe, expired), `row_hash`, `h_<i>` for
+    the i-th of header.fields. only_planned: of `previous`, records whose key is in no row of the source are left out.
 
     An update or a delete that failed because there is no record of the id any more leaves the key known without an id,
     as one that may be there, so that the next job reads it.
 
-    Rows that were inserted or updated are present with what was sent; fields left alone by an update keep what is
-    known of them. Deleted ones go. Failed ones stay as they were, with one failure more. Of those whose fate is
-    unknown nothing is known any more but that they may be there. All others stay as they are, unless another key was
-    confirmed to have their record: a record has one key.
+    Rows that were inserted or updated, or were put on record by a baseline, are present with what was sent; fields left
+    alone by an update keep what is known of them. Deleted ones go. Expired ones keep what is known. Of those whose
+    fate is unknown nothing is known any more but that they may be there. All others, failed ones too, stay as they are,
+    unless another key was confirmed to have their record: a record has one key.
     """
     with workspace.connect() as connection:
-        query = _committed(plan, outcomes_file, previous, header)
-        metadata = {_METADATA: json.dumps(header.to_json())}
+        query = _committed(plan, outcomes_file, previous, header, only_planned)
+        metadata = {METADATA: json.dumps(header.to_json())}
         hashes = ("row_hash", *(f"h_{place}" for place in range(len(header.fields))))
         rows = write_query(connection, query, to, compression="ZSTD", plain=hashes, metadata=metadata)
     return SnapshotManifest(to, rows, header)
 
 
-def _committed(plan: Plan, outcomes_file: Path, previous: Path | None, header: SnapshotHeader) -> str:
+def _committed(
+    plan: Plan, outcomes_file: Path, previous: Path | None, header: SnapshotHeader, only_planned: bool
+) -> str:
     """A query for the records of the new snapshot."""
+    touched = _touched(plan, outcomes_file)
+    joined = _joined(plan, previous, touched, only_planned)
+    gone = "outcome IN ('deleted', 'already_gone') OR (outcome = 'failed' AND v_nkey IS NULL)"
+    told = f"SELECT * REPLACE (coalesce(lost, false) AS lost) FROM {joined}"
+    columns = ", ".join(_merged(plan, previous, header))
+    return f"SELECT {columns} FROM ({told}) WHERE outcome IS NULL OR NOT ({gone})"
+
+
+def _joined(plan: Plan, previous: Path | None, touched: str, only_planned: bool) -> str:
+    """A FROM item with what was known (v_...) beside what happened (t_..., outcome, lost)."""
+    if previous is None:
+        names = ("v_nkey", "v_key", "v_id", "v_state", "v_row_hash")
+        nothing = ", ".join(f"NULL AS {name}" for name in names)
+        return f"(SELECT *, {nothing} FROM ({touched}))"
+    known = range(len(read_header(previous).fields))
+    before = "nkey AS v_nkey, key AS v_key, id AS v_id, state AS v_state, row_hash AS v_row_hash"
+    old = ", ".join([before, *(f"h_{i} AS v_{i}" for i in known)])
+    # A record that was inserted just now has an id that nobody knew before.
+    claims = f"SELECT t_nkey AS c_nkey, left(t_id, 15) AS c_id FROM ({touched}) WHERE outcome = 'updated'"
+    kept = parquet(previous)
+    if only_planned:
+        rows = f"SELECT hash(nkey) AS p_hash FROM {parquet(plan.rows_file)} WHERE _row IS NOT NULL"
+        kept = f"(SELECT * FROM {kept} SEMI JOIN ({rows}) ON p_hash = hash(nkey))"
+    unclaimed = f"{kept} ANTI JOIN ({claims}) ON c_id = left(id, 15) AND c_nkey <> nkey"
+    return f"(SELECT {old} FROM {unclaimed}) FULL JOIN ({touched}) ON t_nkey = v_nkey"
+
+
+def _merged(plan: Plan, previous: Path | None, header: SnapshotHeader) -> list[str]:
+    """SQL: the columns of the new snapshot."""
     planned = {field.lower(): f"t_{place}" for place, field in enumerate(plan.fields)}
     known = {} if previous is None else {f.lower(): f"v_{i}" for i, f in enumerate(read_header(previous).fields)}
     # The hash of a whole row says nothing about a row of other fields.
@@ -193,50 +225,41 @@ def _committed(plan: Plan, outcomes_file: Path, previous: Path | None, header: S
     for place, field in enumerate(header.fields):
         told, before = planned.get(field.lower(), "NULL::UINTEGER"), known.get(field.lower(), "NULL::UINTEGER")
         # A record that was inserted just now holds nothing in the fields that were left alone.
-        merged = f"CASE outcome WHEN 'updated' THEN coalesce({told}, {before}) WHEN 'inserted' THEN {told} "
+        inserted = "NULL" if field in plan.only_updated else told
+        merged = f"CASE outcome WHEN 'updated' THEN coalesce({told}, {before}) WHEN 'inserted' THEN {inserted} "
         hashes.append(f"{merged} WHEN 'unknown' THEN NULL ELSE CASE WHEN NOT lost THEN {before} END END AS h_{place}")
     confirmed = "outcome IN ('inserted', 'updated')"
-    columns = [
+    unknown_row = "WHEN outcome = 'inserted' THEN NULL " if plan.only_updated else ""
+    return [
         "coalesce(t_nkey, v_nkey) AS nkey",
         f"CASE WHEN {confirmed} OR v_nkey IS NULL THEN t_key ELSE v_key END AS key",
         f"CASE WHEN {confirmed} THEN coalesce(t_id, v_id) WHEN NOT lost THEN coalesce(v_id, t_id) END AS id",
-        f"CASE WHEN {confirmed} THEN 'present' WHEN outcome = 'unknown' OR lost THEN 'maybe' ELSE v_state END AS state",
-        f"(CASE WHEN {confirmed} THEN 0 WHEN outcome = 'failed' THEN least(255, coalesce(v_failures, 0)::INTEGER + 1) "
-        "ELSE coalesce(v_failures, 0) END)::UTINYINT AS failures",
-        f"CASE WHEN {confirmed} THEN t_row_hash WHEN outcome IS DISTINCT FROM 'unknown' AND NOT lost "
+        f"CASE WHEN {confirmed} THEN 'present' WHEN outcome = 'expired' THEN 'expired' "
+        "WHEN outcome = 'unknown' OR lost THEN 'maybe' ELSE v_state END AS state",
+        f"CASE {unknown_row}WHEN {confirmed} THEN t_row_hash WHEN outcome IS DISTINCT FROM 'unknown' AND NOT lost "
         f"THEN {row_hash} END AS row_hash",
         *hashes,
     ]
-    touched = _touched(plan, outcomes_file)
-    before = (
-        "nkey AS v_nkey, key AS v_key, id AS v_id, state AS v_state, failures AS v_failures, row_hash AS v_row_hash"
-    )
-    if previous is None:
-        names = ("v_nkey", "v_key", "v_id", "v_state", "v_failures", "v_row_hash")
-        nothing = ", ".join(f"NULL AS {name}" for name in names)
-        joined = f"(SELECT *, {nothing} FROM ({touched}))"
-    else:
-        old = ", ".join([before, *(f"h_{i} AS v_{i}" for i in range(len(known)))])
-        # A record that was inserted just now has an id that nobody knew before.
-        claims = f"SELECT t_nkey AS c_nkey, left(t_id, 15) AS c_id FROM ({touched}) WHERE outcome = 'updated'"
-        unclaimed = f"{parquet(previous)} ANTI JOIN ({claims}) ON c_id = left(id, 15) AND c_nkey <> nkey"
-        joined = f"(SELECT {old} FROM {unclaimed}) FULL JOIN ({touched}) ON t_nkey = v_nkey"
-    gone = "outcome IN ('deleted', 'already_gone') OR (outcome = 'failed' AND v_nkey IS NULL)"
-    kept = f"outcome IS NULL OR NOT ({gone})"
-    told = f"SELECT * REPLACE (coalesce(lost, false) AS lost) FROM {joined}"
-    return f"SELECT {', '.join(columns)} FROM ({told}) WHERE {kept}"
 
 
 def _touched(plan: Plan, outcomes_file: Path) -> str:
     """A query for the rows whose outcome says something about a record: t_nkey, t_key, t_id, outcome, lost, hashes."""
     hashes = ", ".join(["row_hash AS t_row_hash", *(f"h_{i} AS t_{i}" for i in range(len(plan.fields)))])
+    planned = f"SELECT * FROM {parquet(plan.rows_file)} WHERE nkey IS NOT NULL"
+    if plan.baseline:
+        # Nothing was sent, so there is nothing to join with: a table of any size passes through.
+        return (
+            "SELECT nkey AS t_nkey, key AS t_key, record_id AS t_id, 'updated' AS outcome, false AS lost, "
+            f"{hashes} FROM ({planned}) WHERE action = 'baseline'"
+        )
     no_record = " OR ".join(f"starts_with(error, '{code}')" for code in _NO_SUCH_RECORD)
-    lost = f"outcome = 'failed' AND action IN ('update', 'delete') AND coalesce({no_record}, false) AS lost"
+    lost = f"outcome = 'failed' AND action IN ('update', 'delete', 'expire') AND coalesce({no_record}, false) AS lost"
+    told = "CASE WHEN action = 'expire' AND outcome = 'updated' THEN 'expired' ELSE outcome END"
     outcomes = (
-        f"(SELECT _seq AS o_seq, outcome, record_id AS o_id, {lost} FROM {parquet(outcomes_file)} "
+        f"(SELECT _seq AS o_seq, {told} AS outcome, record_id AS o_id, {lost} FROM {parquet(outcomes_file)} "
         "WHERE outcome <> 'not_sent')"
     )
     return (
         f"SELECT nkey AS t_nkey, key AS t_key, coalesce(o_id, record_id) AS t_id, outcome, lost, {hashes} "
-        f"FROM (SELECT * FROM {parquet(plan.rows_file)} WHERE nkey IS NOT NULL) JOIN {outcomes} ON o_seq = _seq"
+        f"FROM ({planned}) JOIN {outcomes} ON o_seq = _seq"
     )

@@ -28,6 +28,8 @@ class Staged:
     columns: names of the source's columns. rows: how many were staged. malformed: records that are no rows. NUL
     characters in their texts are shown as a sign.
     trimmed: how many cells of a column were trimmed, by column name. hint: what may be wrong when columns are missing.
+    filtered: how many rows the source filter left out. waves: there is a column `_wave`: rows of a higher one wait for
+    those of a lower one.
     """
 
     path: Path
@@ -37,6 +39,8 @@ class Staged:
     malformed: tuple[MalformedRow, ...]
     trimmed: dict[str, int]
     hint: str = ""
+    filtered: int = 0
+    waves: bool = False
 
     def at(self, folder: Path) -> Staged:
         """The same table with its files in another folder, where they were copied under their names."""
@@ -53,6 +57,8 @@ class Staged:
             "malformed": [dataclasses.asdict(row) for row in self.malformed],
             "trimmed": self.trimmed,
             "hint": self.hint,
+            "filtered": self.filtered,
+            "waves": self.waves,
         }
 
     @classmethod

@@ -30,11 +30,13 @@ class Transform:
     lines: the lines of the mapping, in its order.
     keys: the lines that feed the sync key, in the order of the key's fields; empty without one.
     time_zone: in which a date-time without an offset is read.
+    carried: further columns, by name the SQL over the staged table that they are taken from.
     """
 
     lines: tuple[Line, ...]
     keys: tuple[Line, ...]
     time_zone: str
+    carried: dict[str, str] = dataclasses.field(default_factory=dict)
 
     @classmethod
     def of(cls, spec: SyncSpec, describe: ObjectDescribe, columns: tuple[str, ...]) -> Transform:
@@ -48,14 +50,27 @@ class Transform:
         """How many mask columns a row needs for one bit per line."""
         return -(-len(self.lines) // MASK_BITS)
 
+    @property
+    def counted_masks(self) -> list[str]:
+        """The names of the masks whose bits are counted and shown."""
+        return [f"adjusted_{m}" for m in range(self.masks)] + [f"soft_{m}" for m in self.soft_masks]
+
+    @property
+    def soft_masks(self) -> range:
+        """The numbers of the mask columns for cells that break a rule of a line that is not validated."""
+        return range(self.masks if any(line.is_soft for line in self.lines) else 0)
+
     def texts(self, staged: str, lines: tuple[Line, ...] | None = None) -> str:
-        """A query for `_row` and the columns t_<i> and n_<i> of `lines` (all of them unless told).
+        """A query for `_row` and the columns t_<i> and n_<i> of `lines` (all of them unless told); of computed lines
+        also xe_<i>, there is no value, and of resolved lookups xi_<i>, the ids of several parents.
 
         staged: a FROM item with the columns of a staged table.
         """
         lines = self.lines if lines is None else lines
         texts = ", ".join(f"{_text(line)} AS t_{line.index}" for line in lines)
-        query = f"SELECT _row, {texts} FROM {staged}"
+        flags = "".join(f", {name}" for line in lines for name in _flags(line))
+        carried = "".join(f", {sql} AS {name}" for name, sql in self.carried.items())
+        query = f"SELECT _row, {texts}{flags}{carried} FROM {staged}"
         canonical = [
             f"{values.canonical(line.family, f't_{line.index}', self.time_zone)} AS n_{line.index}"
             for line in lines
@@ -66,14 +81,17 @@ class Transform:
     def encoded(self, staged: str) -> str:
         """A query for what every staged row becomes.
 
-        Its columns: `_row`; `e_<i>`; `key` and `nkey` (NULL without a key), the key as sent and as Salesforce
-        compares it; and for each mask m: `bad_<m>`, a bit for each cell that cannot be sent, `missing_<m>`, a bit for
-        each blank that a new record must not have, `rounded_<m>`, a bit for each number that lost decimals.
+        Its columns: `_row`; what is carried; `v_<i>` of the key's lines; `e_<i>`; `key` and `nkey` (NULL without a
+        key), the key as sent and as Salesforce compares it; and for each mask m: `bad_<m>`, a bit for each cell that
+        cannot be sent, `missing_<m>`, a bit for each blank that a new record must not have, `adjusted_<m>`, a bit for
+        each cell that was made to fit, and, for m in `soft_masks`, `soft_<m>`, a bit for each cell that breaks a rule
+        without keeping its row from being sent.
         """
-        checked = ", ".join(f"{values.encoded(line, canonical_name(line))} AS v_{line.index}" for line in self.lines)
+        checked = ", ".join(f"{_checked(line)} AS v_{line.index}" for line in self.lines)
+        parts = [f"v_{line.index}" for line in self.keys]
         return (
-            f"SELECT _row, {', '.join(_sent(line) for line in self.lines)}, {self._key_columns()}, "
-            f"{', '.join(self._mask_columns())} "
+            f"SELECT {', '.join(['_row', *self.carried, *parts])}, {', '.join(_sent(line) for line in self.lines)}, "
+            f"{self._key_columns()}, {', '.join(self._mask_columns())} "
             f"FROM (SELECT *, {checked} FROM ({self.texts(staged)}))"
         )
 
@@ -84,7 +102,7 @@ class Transform:
         """
         if not self.keys:
             raise ValueError("this sync has no key")
-        checked = ", ".join(f"{values.encoded(line, canonical_name(line))} AS v_{line.index}" for line in self.keys)
+        checked = ", ".join(f"{_checked(line)} AS v_{line.index}" for line in self.keys)
         inner = f"SELECT *, {checked} FROM ({self.texts(staged, self.keys)})"
         parts = ", ".join(f"v_{line.index} AS k_{place}" for place, line in enumerate(self.keys))
         return f"SELECT _row, {self._key_columns()}, {parts} FROM ({inner})"
@@ -102,17 +120,15 @@ class Transform:
         columns = []
         for mask in range(self.masks):
             lines = self.lines[mask * MASK_BITS : (mask + 1) * MASK_BITS]
-            columns.append(f"{_mask((line, _bad(line)) for line in lines)} AS bad_{mask}")
-            required = ((line, f"t_{line.index} IS NULL") for line in lines if self._is_required(line))
+            columns.append(f"{_mask((line, _bad(line)) for line in lines if not line.is_soft)} AS bad_{mask}")
+            required = ((line, f"v_{line.index} IS NULL") for line in lines if _is_required(line))
             columns.append(f"{_mask(required)} AS missing_{mask}")
-            roundable = (line for line in lines if line.family == "number" and line.mapping.too_precise == "round")
-            rounded = ((line, f"v_{line.index} <> n_{line.index}") for line in roundable)
-            columns.append(f"{_mask(rounded)} AS rounded_{mask}")
+            adjusted = ((line, _adjusted(line)) for line in lines if line.adjustment)
+            columns.append(f"{_mask(adjusted)} AS adjusted_{mask}")
+            if mask in self.soft_masks:
+                soft = ((line, _bad(line)) for line in lines if line.is_soft)
+                columns.append(f"{_mask(soft)} AS soft_{mask}")
         return columns
-
-    def _is_required(self, line: Line) -> bool:
-        # Where a blank clears the field, or is the key, another rule speaks of it.
-        return line.field.required_on_insert and not line.clears and line not in self.keys
 
 
 def has_canonical(family: Family) -> bool:
@@ -161,23 +177,63 @@ def normalised_key(family: Family, case_sensitive: bool, text: str, time_zone: s
     return compared(family, case_sensitive, trimmed)
 
 
+def _flags(line: Line) -> list[str]:
+    flags = [f"xe_{line.index}"] if line.computed else []
+    return [*flags, f"xi_{line.index}"] if line.is_resolved else flags
+
+
 def _text(line: Line) -> str:
+    if line.is_resolved:
+        # Blanks took their default before the parent was looked for.
+        return f"nullif(x_{line.index}, '')"
     if line.column is None:
-        return f"nullif({literal((line.mapping.constant or '').strip(values.WHITE_SPACE))}, '')"
-    return f"nullif(c_{line.column}, '')"
+        text = f"nullif({literal((line.mapping.constant or '').strip(values.WHITE_SPACE))}, '')"
+    else:
+        text = f"nullif(c_{line.column}, '')"
+    if line.mapping.when_blank == "default":
+        return f"coalesce({text}, {literal(line.mapping.default.strip(values.WHITE_SPACE))})"
+    return text
+
+
+def _checked(line: Line) -> str:
+    """SQL: what is sent for a value of the line, or NULL."""
+    value = values.encoded(line, canonical_name(line))
+    return f"CASE WHEN NOT xe_{line.index} THEN {value} END" if line.computed else value
+
+
+def has_no_parent(line: Line) -> str:
+    """SQL condition over a resolved lookup's columns: no record has its value."""
+    text = f"t_{line.index}"
+    return f"(xe_{line.index} AND xi_{line.index} IS NULL AND {text} IS NOT NULL AND {text} <> '{values.CLEARED}')"
+
+
+def _adjusted(line: Line) -> str:
+    """SQL condition: the cell was made to fit."""
+    return has_no_parent(line) if line.adjustment == "parents" else f"v_{line.index} <> {canonical_name(line)}"
 
 
 def _sent(line: Line) -> str:
-    if not line.clears:
+    # A line that is not validated leaves a field alone that cannot be cleared.
+    if not line.clears or (line.is_soft and not line.field.nillable):
         return f"v_{line.index} AS e_{line.index}"
     return f"CASE WHEN t_{line.index} IS NULL THEN '{values.CLEARED}' ELSE v_{line.index} END AS e_{line.index}"
 
 
 def _bad(line: Line) -> str:
-    bad = f"t_{line.index} IS NOT NULL AND v_{line.index} IS NULL"
+    """SQL condition: the cell breaks a rule, whatever becomes of the row."""
+    text, value = f"t_{line.index}", f"v_{line.index}"
+    if line.is_mandatory:
+        cleared = f" OR {value} = '{values.CLEARED}'" if line.adjustment == "picklist" else ""
+        return f"{value} IS NULL{cleared}"
     if line.clears and not line.field.nillable:
-        bad = f"v_{line.index} IS NULL"
-    return bad
+        return f"{value} IS NULL"
+    bad = f"{text} IS NOT NULL AND {value} IS NULL"
+    return f"{bad} AND NOT {has_no_parent(line)}" if line.adjustment == "parents" else bad
+
+
+def _is_required(line: Line) -> bool:
+    # Where a blank clears the field, or is the key, another rule speaks of it; but not where that rule rejects no row.
+    return line.field.required_on_insert and not line.is_key and (line.is_soft or not line.clears)
 
 
 def _mask(conditions: Iterable[tuple[Line, str]]) -> str:

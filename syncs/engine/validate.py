@@ -10,12 +10,12 @@ import duckdb
 
 from connections.salesforce.describe import Field, ObjectDescribe
 from syncs.engine import values
-from syncs.engine.families import Line, family_of
+from syncs.engine.families import Line, family_of, line_of
 from syncs.engine.nul import visible
 from syncs.engine.rules import rules_of
 from syncs.engine.sql import literal
 from syncs.engine.transform import canonical_name
-from syncs.spec import MappingSpec, SyncSpec
+from syncs.spec import LookupSpec, MappingSpec, SyncSpec
 
 _INSERTS = ("insert", "upsert", "mirror")
 _UPDATES = ("update", "upsert", "mirror")
@@ -95,6 +95,62 @@ def _mapping_problems(spec: SyncSpec, describe: ObjectDescribe, columns: Sequenc
             )
         else:
             yield from _field_problems(spec, field)
+            if mapping.lookup is not None:
+                yield from _lookup_problems(spec, describe, mapping, mapping.lookup, field)
+
+
+def _lookup_problems(
+    spec: SyncSpec, describe: ObjectDescribe, mapping: MappingSpec, lookup: LookupSpec, field: Field
+) -> Iterator[Problem]:
+    """What keeps a reference field from being set by a field of the parent."""
+    if field.type != "reference":
+        reason = f"{field.name} is of the type {field.type}, so it points to no parent record."
+        yield Problem("Lookup", lookup.field, reason, "Remove the lookup, or map a lookup field.")
+        return
+    if lookup.object.lower() not in {name.lower() for name in field.reference_to}:
+        reason = f"{field.name} cannot point to such records."
+        if not lookup.object:
+            reason = f"it is not said what object {field.name} points to."
+        yield Problem("Parent object", lookup.object, reason, f"Choose one of: {_listed(field.reference_to)}.")
+        return
+    parent = describe.parent(lookup.object)
+    if parent is None or not parent.queryable:
+        reason = f"the connected user may not read its records, so no parent can be found for {field.name}."
+        yield Problem("Parent object", lookup.object, reason, "Give the user that permission, or map the record's id.")
+        return
+    parent_field = parent.field(lookup.field)
+    if parent_field is None:
+        reason = f"the object {parent.name} has no such field that the connected user may see."
+        way_out = _nearest(lookup.field, list(parent.fields)) or "Choose another field."
+        yield Problem("Parent field", lookup.field, reason, way_out)
+    elif parent_field.name == "Id":
+        reason = f"an id in {field.name} needs no lookup."
+        yield Problem("Parent field", lookup.field, reason, "Remove the lookup, and map the id as it is.")
+    elif not _can_be_searched(parent_field):
+        reason = f"records of {parent.name} cannot be found by it (its type is {parent_field.type})."
+        yield Problem("Parent field", lookup.field, reason, "Choose an external id, or another short field.")
+    elif parent.name == describe.name:
+        yield from _self_reference_problems(spec, describe, mapping, parent_field)
+
+
+def _can_be_searched(field: Field) -> bool:
+    # Long text areas and encrypted fields cannot stand in a WHERE clause (SOQL and SOSL reference, "fieldExpression").
+    long_text = field.type == "textarea" and field.length > 255
+    return family_of(field.type) is not None and not long_text and field.type != "encryptedstring"
+
+
+def _self_reference_problems(
+    spec: SyncSpec, describe: ObjectDescribe, mapping: MappingSpec, parent_field: Field
+) -> Iterator[Problem]:
+    line = line_of(spec, spec.mappings.index(mapping), describe)
+    if line is not None and line.is_resolved and spec.behaviour.new == "insert":
+        yield Problem(
+            "Lookup",
+            f"{describe.name}.{parent_field.name}",
+            f"parents that are new in the same job cannot be found by it for {line.field.name}.",
+            "Choose an external id; a missing parent then has to reject its row, a blank to leave the field alone, the "
+            "line has to be validated, and the field may not belong to the sync key.",
+        )
 
 
 def _line_problems(
@@ -212,7 +268,7 @@ def _combination_problems(spec: SyncSpec) -> Iterator[Problem]:
 
 
 def _value_problems(spec: SyncSpec, describe: ObjectDescribe) -> Iterator[Problem]:
-    """The time zone and the constants, tried with the SQL that will be used."""
+    """The time zone, the constants and the defaults, tried with the SQL that will be used."""
     with duckdb.connect(":memory:") as connection:
         connection.execute("SET TimeZone = 'UTC'")
         try:
@@ -226,30 +282,62 @@ def _value_problems(spec: SyncSpec, describe: ObjectDescribe) -> Iterator[Proble
                 "Give an IANA name such as 'Europe/Berlin' or 'UTC'.",
             )
             return
-        for index, mapping in enumerate(spec.mappings):
-            field = describe.field(mapping.target)
-            family = None if field is None else family_of(field.type)
-            if mapping.constant is not None and field is not None and family is not None:
-                line = Line(index, mapping, field, family, None)
-                yield from _constant_problems(connection, line, spec.time_zone)
+        for index in range(len(spec.mappings)):
+            line = line_of(spec, index, describe)
+            if line is not None:
+                yield from _picklist_problems(line)
+                yield from _fixed_problems(connection, line, spec.time_zone)
 
 
-def _constant_problems(connection: duckdb.DuckDBPyConnection, line: Line, time_zone: str) -> Iterator[Problem]:
-    constant = (line.mapping.constant or "").strip(values.WHITE_SPACE)
+def _picklist_problems(line: Line) -> Iterator[Problem]:
+    if not line.is_restricted or line.mapping.unknown_picklist != "clear":
+        return
+    if line.is_key or not line.field.nillable:
+        reason = "it belongs to the sync key" if line.is_key else "the field must have a value"
+        yield Problem(
+            "Unknown picklist value",
+            "clear",
+            f"{line.field.name} cannot be cleared: {reason}.",
+            "Choose 'reject' or a default value.",
+        )
+
+
+def _fixed_problems(connection: duckdb.DuckDBPyConnection, line: Line, time_zone: str) -> Iterator[Problem]:
+    """The values that the line itself gives: its constant, and what stands in for blanks and unknown values."""
+    mapping = line.mapping
+    if mapping.constant is not None:
+        yield from _value_problem(connection, line, time_zone, "Constant", mapping.constant)
+    if "default" not in (mapping.when_blank, mapping.unknown_picklist if line.is_restricted else ""):
+        return
+    if mapping.default.strip(values.WHITE_SPACE):
+        yield from _value_problem(connection, line, time_zone, "Default", mapping.default)
+    else:
+        yield Problem("Default", "", f"{line.field.name} is to get a default value, but none is given.", "Give one.")
+
+
+def _value_problem(
+    connection: duckdb.DuckDBPyConnection, line: Line, time_zone: str, place: str, value: str
+) -> Iterator[Problem]:
+    # What is written down in the mapping is not to be cut or replaced, but to be corrected there.
+    strict = dataclasses.replace(line.mapping, too_long="reject", unknown_picklist="reject", validated=True)
+    line = dataclasses.replace(line, mapping=strict)
+    if line.parent_field is not None:
+        # By whomever the parent is found, this is a value of the parent's field.
+        family = family_of(line.parent_field.type) or "text"
+        line = dataclasses.replace(line, family=family, relationship=line.field.name)
     text, name = f"t_{line.index}", canonical_name(line)
-    query = f"SELECT nullif({literal(constant)}, '') AS {text}"
+    query = f"SELECT nullif({literal(value.strip(values.WHITE_SPACE))}, '') AS {text}"
     if name != text:
         query = f"SELECT *, {values.canonical(line.family, text, time_zone)} AS {name} FROM ({query})"
-    rules = rules_of(line, time_zone)
-    reasons = " ".join(f"WHEN {rule.condition} THEN {rule.message}" for rule in rules)
+    reasons = " ".join(f"WHEN {rule.condition} THEN {rule.message}" for rule in rules_of(line, time_zone))
     wrong = f"{text} IS NOT NULL AND {values.encoded(line, name)} IS NULL"
-    required = "true" if line.field.required_on_insert or (line.clears and not line.field.nillable) else "false"
-    refused = f"({wrong}) OR ({text} IS NULL AND {required})"
+    needed = line.field.required_on_insert or (line.clears and not line.field.nillable) or line.is_mandatory
+    refused = f"({wrong}) OR ({text} IS NULL AND {'true' if needed else 'false'})"
     [(reason,)] = connection.execute(
         f"SELECT CASE WHEN {refused} THEN CASE {reasons} END END FROM ({query})"
     ).fetchall()
     if reason is not None:
-        yield Problem("Constant", line.mapping.constant or "", f"it cannot go into {line.field.name}: {reason}", "")
+        yield Problem(place, value, f"it cannot go into {line.field.name}: {reason}", "")
 
 
 def _external_ids(describe: ObjectDescribe) -> str:

@@ -66,28 +66,64 @@ def canonical(family: Family, text: str, time_zone: str) -> str:
 
 
 def encoded(line: Line, value: str) -> str:
-    """SQL that gives what is sent for `value`, a column with the canonical value, or NULL when it does not fit."""
+    """SQL that gives what is sent for `value`, a column with the canonical value, or NULL when it does not fit.
+
+    Where the line allows it, a value that does not fit is made to: rounded, cut, or replaced.
+    """
     if line.family == "number":
         return _fitted_number(line, value)
-    conditions = []
-    if line.family in ("text", "email", "picklist", "multipicklist"):
-        conditions.append(f"{value} <> '{CLEARED}'")
-        conditions.append(f"NOT {has_nul(value)}")
-        if line.field.length:
-            conditions.append(fits(value, line.field.length))
-    if restricted(line):
-        conditions.append(in_picklist(line, value))
-    return f"CASE WHEN {' AND '.join(conditions)} THEN {value} END" if conditions else value
+    if line.family not in ("text", "email", "picklist", "multipicklist"):
+        return value
+    can_be_sent = [f"{value} <> '{CLEARED}'", f"NOT {has_nul(value)}"]
+    fitting = [fits(value, line.value_field.length)] if line.value_field.length else []
+    if line.is_restricted:
+        fitting.append(in_picklist(line, value))
+    sent = f"WHEN {' AND '.join([*can_be_sent, *fitting])} THEN {value}"
+    if line.adjustment == "truncated":
+        sent += f" WHEN {' AND '.join(can_be_sent)} THEN {_truncated(line, value)}"
+    elif line.adjustment == "picklist":
+        sent += f" WHEN {' AND '.join(can_be_sent)} THEN {_known_picklist(line, value)}"
+    return f"CASE {sent} END"
+
+
+def _truncated(line: Line, value: str) -> str:
+    """SQL: the first UTF-16 code units of a text without NUL characters, as many as the field holds.
+
+    A character of two units is never cut in two: each is followed by a NUL, so that it counts as two characters, and
+    loses its place when its NUL is cut off. NULL when what is left cannot be sent.
+    """
+    longest = line.value_field.length
+    wide = "[\\x{10000}-\\x{10FFFF}]"
+    marked = f"left(regexp_replace({value}, '({wide})', '\\1' || chr(0), 'g'), {longest})"
+    whole = f"replace(regexp_replace({marked}, '{wide}$', ''), chr(0), '')"
+    cut = f"CASE WHEN strlen({value}) = length({value}) THEN left({value}, {longest}) ELSE {whole} END"
+    if line.mapping.trim:
+        cut = f"rtrim({cut}, {literal(WHITE_SPACE)})"
+    return _let(cut, f"nullif(nullif(p, '{CLEARED}'), '')")
+
+
+def _known_picklist(line: Line, value: str) -> str:
+    """SQL: what is sent instead of a value that the restricted picklist does not have.
+
+    Of several values the known ones stay, and the default is added to them; with none left, the field is cleared.
+    """
+    default = line.mapping.default.strip(WHITE_SPACE) if line.mapping.unknown_picklist == "default" else None
+    if line.family == "picklist":
+        return literal(default or CLEARED)
+    members = _members(default) if default else []
+    others = f"list_filter([{literals(members)}]::VARCHAR[], lambda d: NOT list_contains(p, d))"
+    known = f"list_filter(string_split({value}, ';'), lambda v: list_contains([{_listed(line)}], v))"
+    body = f"CASE WHEN len(p) = 0 THEN '{CLEARED}' ELSE array_to_string(p, ';') END"
+    return _let(known, f"array_to_string(list_concat(p, {others}), ';')") if members else _let(known, body)
+
+
+def _members(text: str) -> list[str]:
+    return [member for each in text.split(";") if (member := each.strip(WHITE_SPACE))]
 
 
 def full_match(text: str, pattern: str) -> str:
     """SQL condition: all of `text` matches the regular expression."""
     return f"regexp_full_match({text}, {literal(pattern)})"
-
-
-def restricted(line: Line) -> bool:
-    """Only listed values go into the field."""
-    return line.field.restricted_picklist and bool(line.field.picklist_values) and "picklist" in line.family
 
 
 def units(text: str) -> str:
@@ -173,7 +209,7 @@ def _fitted_number(line: Line, number: str) -> str:
     fraction = rf"\.[0-9]{{1,{scale}}}" if scale else None
     pattern = rf"-?(?:0|[1-9][0-9]{{0,{whole - 1}}})" if whole > 0 else "-?0"
     fits_as_is = full_match(number, pattern + (f"(?:{fraction})?" if fraction else ""))
-    if line.mapping.too_precise == "reject":
+    if line.adjustment != "rounded":
         return f"CASE WHEN {fits_as_is} THEN {number} END"
     rounded = _rounded(number, scale)
     small = f"{digits_before_point(number)} <= {whole}"
@@ -207,10 +243,11 @@ def _in_range(text: str) -> str:
 
 
 def _datetime(text: str, time_zone: str) -> str:
-    """SQL: UTC with milliseconds and Z.
+    """SQL: UTC with milliseconds, which are always zero, and Z.
 
-    Finer fractions of a second are cut off: Salesforce holds none. A local time that the clocks skip in spring is no
-    time at all; one that they pass twice in autumn is read as the later of the two.
+    Fractions of a second are cut off: Salesforce holds none (see `echo`), and would otherwise never be found equal. A
+    local time that the clocks skip in spring is no time at all; one that they pass twice in autumn is read as the
+    later of the two.
     """
     day_and_clock = f"left({text}, 10) || ' ' || substr({text}, 12)"
     zone = literal(time_zone)
@@ -224,14 +261,15 @@ def _datetime(text: str, time_zone: str) -> str:
     moment = (
         f"CASE WHEN {full_match(text, _NAIVE)} THEN {naive} WHEN {full_match(text, _NAIVE + _OFFSET)} THEN {zoned} END"
     )
-    written = "strftime(p, '%Y-%m-%dT%H:%M:%S.%gZ')"
+    written = "strftime(p, '%Y-%m-%dT%H:%M:%S.000Z')"
     return _let(moment, f"CASE WHEN year(p) BETWEEN {_FIRST_YEAR} AND {_LAST_YEAR} THEN {written} END")
 
 
 def _time(text: str) -> str:
+    """SQL: a time of day, of whole seconds, as those of date-times."""
     valid = full_match(text, _CLOCK + "[Zz]?")
     moment = f"DATE '2000-01-01' + try_cast(rtrim({text}, 'Zz') AS TIME)"
-    return f"CASE WHEN {valid} THEN strftime({moment}, '%H:%M:%S.%gZ') END"
+    return f"CASE WHEN {valid} THEN strftime({moment}, '%H:%M:%S.000Z') END"
 
 
 def _boolean(text: str) -> str:
@@ -260,10 +298,14 @@ def _multipicklist(text: str) -> str:
 
 def in_picklist(line: Line, value: str) -> str:
     """SQL condition: `value`, a canonical value, is among the field's picklist values."""
-    listed = literals(line.field.picklist_values)
+    listed = _listed(line)
     if line.family == "picklist":
         return f"{value} IN ({listed})"
     return f"CASE WHEN {value} IN ({listed}) THEN true ELSE list_has_all([{listed}], string_split({value}, ';')) END"
+
+
+def _listed(line: Line) -> str:
+    return literals(line.value_field.picklist_values)
 
 
 # Unicode's White_Space and the four separators of ASCII: what pyarrow's `utf8_trim_whitespace` takes off, too.

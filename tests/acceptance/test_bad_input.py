@@ -182,13 +182,6 @@ def required_field_not_mapped(sync):
     return ["Field 'Name'", "must have a value", "not mapped"]
 
 
-def key_is_no_external_id(sync):
-    change_target(sync, "External_Id__c", "AccountNumber")
-    sync.key_fields = ["AccountNumber"]
-    sync.save()
-    return ["Sync key 'AccountNumber'", "no external id", "External_Id__c"]
-
-
 def unknown_key(sync):
     sync.key_fields = ["Key__c"]
     sync.save()
@@ -219,7 +212,6 @@ WRONG = [
     unknown_field,
     compound_field,
     required_field_not_mapped,
-    key_is_no_external_id,
     unknown_key,
     key_not_mapped,
 ]

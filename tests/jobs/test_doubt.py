@@ -14,8 +14,9 @@ from connections.salesforce import bulk
 from connections.salesforce.errors import JobGone, TransientError
 from connections.salesforce.session import Identity, SalesforceSession
 from jobs import finish as finishing
+from jobs.bulk_lane import BulkLane
 from jobs.leases import Lease
-from jobs.load import Loader, advance_batch
+from jobs.load import advance_batch
 from jobs.models import Batch, BatchState, Job, Status
 from jobs.run import run_job
 from jobs.start import approve_job, cancel_job, start_job
@@ -24,7 +25,7 @@ from tests.factories import anybody
 from tests.jobs.scenario import go_on, make_people_sync, people, run, write_csv
 from tests.workers import wait_for
 
-pytestmark = pytest.mark.django_db(transaction=True)
+pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.usefixtures("by_bulk")]
 
 
 @pytest.fixture(autouse=True)
@@ -98,7 +99,7 @@ def test_an_aborted_job_whose_results_lack_a_row_doubles_nothing(sandbox, org, m
 def test_results_that_lack_a_row_once_are_read_again_although_calls_failed_before(sandbox, sync, monkeypatch):
     job, batch = a_closed_batch(sync)
     with monkeypatch.context() as patched:
-        patched.setattr(Loader, "_poll", raising(TransientError("503")))
+        patched.setattr(BulkLane, "_poll", raising(TransientError("503")))
         for _ in range(6):
             advance_batch(batch.pk)
     wait_until_processed(sandbox)
@@ -113,7 +114,7 @@ def test_one_unexpected_error_after_an_outage_gives_nothing_up(sync, monkeypatch
     job, batch = a_closed_batch(sync)
     for error in [TransientError("503")] * 20 + [RuntimeError("once")]:
         with monkeypatch.context() as patched:
-            patched.setattr(Loader, "_poll", raising(error))
+            patched.setattr(BulkLane, "_poll", raising(error))
             advance_batch(batch.pk)
     assert go_on(job).status == Status.SUCCEEDED
 

@@ -7,8 +7,9 @@ from datetime import timedelta
 import pytest
 from django.utils import timezone
 
+from jobs.bulk_lane import BulkLane
 from jobs.leases import LeaseLost
-from jobs.load import Loader, advance_batch
+from jobs.load import advance_batch
 from jobs.models import Batch, BatchState, Job, Status
 from jobs.run import run_job
 from jobs.start import start_job
@@ -16,7 +17,7 @@ from jobs.sweep import claim_due
 from tests.factories import anybody, make_organization
 from tests.jobs.scenario import go_on, make_people_sync, people, run, write_csv
 
-pytestmark = pytest.mark.django_db(transaction=True)
+pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.usefixtures("by_bulk")]
 
 
 @pytest.fixture
@@ -57,7 +58,7 @@ def test_a_batch_whose_holder_was_too_slow_stays_due(sync, monkeypatch):
         raise LeaseLost
 
     with monkeypatch.context() as patched:
-        patched.setattr(Loader, "step", too_slow)
+        patched.setattr(BulkLane, "step", too_slow)
         advance_batch(batch.pk)
     batch.refresh_from_db()
     assert batch.next_poll_at <= timezone.now()
@@ -67,7 +68,7 @@ def test_a_batch_whose_holder_was_too_slow_stays_due(sync, monkeypatch):
 
 def test_an_unexpected_error_is_tried_again_and_then_told(sync, settings, monkeypatch):
     settings.SFSYNC_RETRY_SECONDS = 0.001
-    monkeypatch.setattr(Loader, "step", lambda self: 1 / 0)
+    monkeypatch.setattr(BulkLane, "step", lambda self: 1 / 0)
     job = run(sync)
     assert job.status == Status.FAILED
     assert "Gave up after 15 tries: division by zero" in job.reason

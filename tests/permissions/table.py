@@ -182,8 +182,16 @@ admin:syncs_sync_delete                       GET     ok=ADMIN      refused=READ
 admin:syncs_sync_delete                       POST    ok=ADMIN      refused=READ
 admin:syncs_sync_history                      GET     ok=READ
 admin:syncs_sync_history                      POST    ok=READ
-admin:syncs_sync_start                        GET     no method
+admin:syncs_sync_start                        GET     ok=EXECUTE    refused=READ
 admin:syncs_sync_start                        POST    ok=EXECUTE    refused=READ
+admin:syncs_sync_full_resync                  GET     ok=EXECUTE    refused=READ
+admin:syncs_sync_full_resync                  POST    ok=EXECUTE    refused=READ
+admin:syncs_sync_baseline                     GET     ok=EXECUTE    refused=READ
+admin:syncs_sync_baseline                     POST    ok=EXECUTE    refused=READ
+admin:syncs_sync_parked                       GET     ok=READ
+admin:syncs_sync_parked                       POST    no method
+admin:syncs_sync_release                      GET     no method
+admin:syncs_sync_release                      POST    ok=EXECUTE    refused=READ
 admin:syncs_sync_pause                        GET     no method
 admin:syncs_sync_pause                        POST    ok=EDIT       refused=READ
 admin:syncs_sync_go_on                        GET     no method
@@ -221,6 +229,8 @@ admin:jobs_job_reject                         GET     no method
 admin:jobs_job_reject                         POST    ok=APPROVE     refused=READ
 admin:jobs_job_again                          GET     no method
 admin:jobs_job_again                          POST    ok=EXECUTE     refused=READ
+admin:jobs_job_replay                         GET     no method
+admin:jobs_job_replay                         POST    ok=EXECUTE     refused=READ
 admin/jobs/job/<path:object_id>/              GET     ok=ALL
 
 # The API
@@ -274,6 +284,8 @@ api-syncs-pause                               POST    ok=WRITE      refused=READ
 api-syncs-resume                              POST    ok=WRITE      refused=READ
 api-syncs-problems                            GET     ok=EXECUTE    refused=READ
 api-syncs-run                                 POST    ok=EXECUTE    refused=READ
+api-syncs-parked                              GET     ok=READ
+api-syncs-release                             POST    ok=EXECUTE    refused=READ
 api-jobs-list                                 GET     ok=ALL
 api-jobs-detail                               GET     ok=READ
 api-jobs-events                               GET     ok=READ
@@ -286,6 +298,7 @@ api-jobs-refused-csv                          GET     ok=READ
 api-jobs-cancel                               POST    ok=EXECUTE    refused=READ
 api-jobs-approve                              POST    ok=APPROVE    refused=READ
 api-jobs-reject                               POST    ok=APPROVE    refused=READ
+api-jobs-replay                               POST    ok=EXECUTE    refused=READ
 
 # The way in
 home                                          GET     ok=ALL open

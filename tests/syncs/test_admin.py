@@ -185,14 +185,14 @@ def test_pausing_and_going_on_are_recorded(admin_client, alpha):
 
 def test_verbs_take_posts_only(admin_client, alpha):
     sync = make_sync(alpha)
-    assert {admin_client.get(page(sync, f"{verb}/")).status_code for verb in ("start", "pause", "go_on")} == {405}
+    assert {admin_client.get(page(sync, f"{verb}/")).status_code for verb in ("release", "pause", "go_on")} == {405}
 
 
 def test_running_now_leads_to_the_job_and_a_second_one_is_refused_in_words(admin_client, alpha):
     sync = make_sync(alpha)
-    answer = admin_client.post(page(sync, "start/"), {"full_resync": "1"})
+    answer = admin_client.post(page(sync, "start/"))
     job = Job.all_objects.get()
-    assert answer.url == reverse("admin:jobs_job_change", args=[job.pk]) and job.full_resync
+    assert answer.url == reverse("admin:jobs_job_change", args=[job.pk]) and not job.full_resync
     assert "already has a job" in admin_client.post(page(sync, "start/"), follow=True).content.decode()
 
 

@@ -6,7 +6,7 @@ import csv
 import dataclasses
 import os
 from collections.abc import Iterator
-from pathlib import Path
+from pathlib import Path, PurePath
 from typing import TYPE_CHECKING, BinaryIO
 
 from connections.declare import SettingsError, setting
@@ -25,6 +25,7 @@ from connections.sources.base import (
 )
 from connections.sources.delimited_file.decode import codec_name, explain_bad_utf8, utf8_blocks
 from connections.sources.delimited_file.folder import files_below, open_below
+from connections.sources.delimited_file.parameters import with_parameters
 from connections.sources.delimited_file.records import RecordCutter
 
 if TYPE_CHECKING:
@@ -93,12 +94,19 @@ class DelimitedFileSource(Source):
         return [Table(name, self._columns_of(name)) for name in files_below(self._folder)]
 
     def read(self, selection: Selection) -> Reading:
-        """Read the file at `selection.path`. Blank lines are no rows and have no number."""
+        """Read the file at `selection.path`, which may hold parameters. Blank lines are no rows and have no number.
+
+        The filter of the selection is none of its business.
+        """
         if not selection.path:
             raise MisconfiguredSourceError("A file is selected by its path. Give the path of a file.")
-        file = open_below(self._folder, selection.path)
+        path, unknown = with_parameters(selection.path, selection.parameters)
         try:
-            return self._reading(file, f"The file '{selection.path}'")
+            file = open_below(self._folder, path)
+        except MisconfiguredSourceError as error:
+            raise MisconfiguredSourceError(f"{error}{unknown}") from None
+        try:
+            return dataclasses.replace(self._reading(file, f"The file '{path}'"), file_name=PurePath(path).name)
         except BaseException:
             file.close()
             raise

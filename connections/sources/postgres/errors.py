@@ -10,6 +10,7 @@ from connections.sources.base import (
     SourceError,
     TransientSourceError,
 )
+from connections.sources.postgres.bind import Statement
 
 _QUERY_CANCELED = "57014"
 _READ_ONLY = "25006"
@@ -41,12 +42,18 @@ def login_error(error: psycopg.Error, where: str, secrets: tuple[str, ...]) -> S
 
 
 def query_error(
-    error: psycopg.Error, what: str, secrets: tuple[str, ...], *, query: str = "", timed_out_after: int | None = None
+    error: psycopg.Error,
+    what: str,
+    secrets: tuple[str, ...],
+    *,
+    statement: Statement | None = None,
+    before: int = 0,
+    timed_out_after: int | None = None,
 ) -> SourceError:
     """What a failed query means.
 
-    what: is read, in words. query: the text that the position in the error counts in. timed_out_after: seconds, when
-    the time limit has passed.
+    what: is read, in words. statement: in which the position in the error counts, with `before` characters before it.
+    timed_out_after: seconds, when the time limit has passed.
     """
     code = error.sqlstate or ""
     if code == _QUERY_CANCELED and timed_out_after is not None:
@@ -57,7 +64,7 @@ def query_error(
     text = _clean(error.diag.message_primary or str(error), secrets)
     if code == _READ_ONLY:
         return MisconfiguredSourceError(f"The query changes data ({text}). A source may only be read.")
-    message = f"PostgreSQL cannot read {what}: {text}{_place(error, query)}."
+    message = f"PostgreSQL cannot read {what}: {text}{_place(error, statement, before)}."
     if error.diag.message_hint:
         message += f" {_clean(error.diag.message_hint, secrets)}."
     if not code or code[:2] in _TRANSIENT:
@@ -65,12 +72,11 @@ def query_error(
     return MisconfiguredSourceError(message) if code[:2] in _MISCONFIGURED else PermanentSourceError(message)
 
 
-def _place(error: psycopg.Error, query: str) -> str:
+def _place(error: psycopg.Error, statement: Statement | None, before: int) -> str:
     position = error.diag.statement_position
-    if not query or position is None or not position.isdigit():
+    if statement is None or position is None or not position.isdigit():
         return ""
-    before = query[: int(position) - 1]
-    return f" (line {before.count(chr(10)) + 1}, character {len(before) - before.rfind(chr(10))} of the query)"
+    return statement.place(int(position) - 1 - before)
 
 
 def _clean(text: str, secrets: tuple[str, ...]) -> str:

@@ -8,7 +8,7 @@ import re
 import time
 from collections.abc import Callable, Iterator
 from contextlib import closing
-from typing import Any
+from typing import Any, ClassVar
 
 import psycopg
 from psycopg import errors, pq, sql
@@ -24,6 +24,7 @@ from connections.sources.base import (
     Table,
     checked_columns,
 )
+from connections.sources.postgres import bind
 from connections.sources.postgres.errors import login_error, query_error
 
 KIND = "postgres"
@@ -41,7 +42,8 @@ _TABLE_NAME = re.compile(rf"(?:{_PART.pattern})(?:\.(?:{_PART.pattern}))?")
 # Values as text must not depend on how the server or the role is set up.
 _SESSION = """
 SET LOCAL TimeZone = 'UTC'; SET LOCAL DateStyle = 'ISO, YMD'; SET LOCAL IntervalStyle = 'iso_8601';
-SET LOCAL bytea_output = 'hex'; SET LOCAL extra_float_digits = 1; SET LOCAL statement_timeout = {}
+SET LOCAL bytea_output = 'hex'; SET LOCAL extra_float_digits = 1; SET LOCAL standard_conforming_strings = on;
+SET LOCAL statement_timeout = {}
 """
 
 _TABLES = """
@@ -93,6 +95,8 @@ class PostgresSource(Source):
     address_policy: asked with (host, port) before each connection; raises to forbid.
     """
 
+    filters_itself: ClassVar[bool] = True
+
     def __init__(self, settings: Settings, *, address_policy: AddressPolicy) -> None:
         self._settings = settings
         self._policy = address_policy
@@ -118,21 +122,23 @@ class PostgresSource(Source):
         return [Table(f"{_quoted(schema)}.{_quoted(name)}", tuple(columns)) for schema, name, columns in found]
 
     def read(self, selection: Selection) -> Reading:
-        """Read a table (`schema.table`, or a table in the search path) or the result of one SELECT."""
+        """Read a table (`schema.table`, or a table in the search path), filtered, or the result of one SELECT."""
         what = f"the table {selection.table}" if selection.table else "the result of the query"
         name = what[0].upper() + what[1:]
         if not selection.table and not selection.query.strip():
             raise MisconfiguredSourceError("Neither a table nor a query is selected. Give one of them.")
+        if selection.query and selection.filter:
+            raise MisconfiguredSourceError("A query has its conditions in itself. Move the filter there.")
         connection = self._connect()
         try:
-            query = _select_all(selection.table, connection) if selection.table else _single(selection.query)
-            columns = checked_columns(self._columns(connection, query, what, show_place=bool(selection.query)), name)
+            statement = _statement(selection, connection)
+            columns = checked_columns(self._columns(connection, statement, what), name)
         except BaseException:
             connection.close()
             raise
         malformed: list[MalformedRow] = []
         rows = batches(
-            self._pieces(connection, query, what),
+            self._pieces(connection, statement, what),
             columns,
             malformed,
             name=name,
@@ -173,24 +179,22 @@ class PostgresSource(Source):
             raise query_error(error, "its settings", self._secrets) from None
         return connection
 
-    def _columns(
-        self, connection: psycopg.Connection[Any], query: str, what: str, *, show_place: bool
-    ) -> tuple[str, ...]:
-        """The columns of the query, which is parsed but not run. Only a single statement can be parsed so."""
+    def _columns(self, connection: psycopg.Connection[Any], statement: bind.Statement, what: str) -> tuple[str, ...]:
+        """The columns of a statement, which is parsed but not run. Only a single one can be parsed so."""
         started = time.monotonic()
-        result = connection.pgconn.prepare(b"", query.encode())
+        result = connection.pgconn.prepare(b"", statement.text.encode())
         if result.status == pq.ExecStatus.COMMAND_OK:
             result = connection.pgconn.describe_prepared(b"")
         if result.status != pq.ExecStatus.COMMAND_OK:
-            error = errors.error_from_result(result, "utf-8")
-            raise self._explained(error, what, started, query if show_place else "")
+            raise self._explained(errors.error_from_result(result, "utf-8"), what, started, statement)
         return tuple((result.fname(number) or b"").decode() for number in range(result.nfields))
 
-    def _pieces(self, connection: psycopg.Connection[Any], query: str, what: str) -> Iterator[bytearray]:
+    def _pieces(self, connection: psycopg.Connection[Any], statement: bind.Statement, what: str) -> Iterator[bytearray]:
         """The rows as CSV, some megabytes at a time."""
         started = time.monotonic()
+        before = "COPY ("
         # The line break ends a comment at the end of the query.
-        copy_query = f"COPY ({query}\n) TO STDOUT (FORMAT csv)".encode()
+        copy_query = f"{before}{statement.text}\n) TO STDOUT (FORMAT csv)".encode()
         piece = bytearray()
         try:
             with connection.cursor() as cursor, cursor.copy(copy_query) as copy:
@@ -200,14 +204,16 @@ class PostgresSource(Source):
                         yield piece
                         piece = bytearray()
         except psycopg.Error as error:
-            raise self._explained(error, what, started) from None
+            raise self._explained(error, what, started, statement, len(before)) from None
         if piece:
             yield piece
 
-    def _explained(self, error: psycopg.Error, what: str, started: float, query: str = "") -> Exception:
+    def _explained(
+        self, error: psycopg.Error, what: str, started: float, statement: bind.Statement, before: int = 0
+    ) -> Exception:
         limit = self._settings.time_limit
         timed_out = limit if time.monotonic() - started >= limit - 0.5 else None
-        return query_error(error, what, self._secrets, query=query, timed_out_after=timed_out)
+        return query_error(error, what, self._secrets, statement=statement, before=before, timed_out_after=timed_out)
 
 
 def _quoted(name: str) -> str:
@@ -222,12 +228,17 @@ def _name_parts(table: str) -> list[str]:
     return [part[1:-1].replace('""', '"') if part.startswith('"') else part for part in _PART.findall(table.strip())]
 
 
-def _select_all(table: str, connection: psycopg.Connection[Any]) -> str:
-    parts = _name_parts(table)
+def _statement(selection: Selection, connection: psycopg.Connection[Any]) -> bind.Statement:
+    def literal(value: str) -> str:
+        return sql.Literal(value).as_string(connection)
+
+    if not selection.table:
+        return bind.query(selection.query, selection.parameters, literal)
+    parts = _name_parts(selection.table)
     if not parts:
-        raise MisconfiguredSourceError(f"'{table}' is not the name of a table. Write it as schema.table.")
-    return sql.SQL("SELECT * FROM {}").format(sql.Identifier(*parts)).as_string(connection)
-
-
-def _single(query: str) -> str:
-    return query.strip().rstrip(";").rstrip()
+        raise MisconfiguredSourceError(f"'{selection.table}' is not the name of a table. Write it as schema.table.")
+    select = sql.SQL("SELECT * FROM {}").format(sql.Identifier(*parts)).as_string(connection)
+    if not selection.filter.strip():
+        return bind.Statement(select)
+    alias = sql.Identifier(parts[-1]).as_string(connection)
+    return bind.filtered(select, alias, selection.filter, selection.parameters, literal)

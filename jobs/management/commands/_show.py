@@ -16,6 +16,7 @@ from rich.text import Text
 
 from jobs.counts import api_calls, live_counts
 from jobs.models import Batch, ErrorGroup, Job, Status
+from jobs.view import CHANGED_SILENTLY
 
 EXIT_CODES: dict[str, int] = {
     Status.SUCCEEDED: 0,
@@ -24,6 +25,8 @@ EXIT_CODES: dict[str, int] = {
     Status.PARTIAL: 2,
     Status.WAITING_APPROVAL: 3,
 }
+
+_BY = {"rule": "sfsync", "violation": "sfsync (the rows went on)", "salesforce": "Salesforce"}
 
 _SOURCE_COUNTS = [
     ("read", "Read"),
@@ -105,7 +108,10 @@ class JobBar:
 
 def show_outcome(console: Console, job: Job) -> None:
     """Print what a job did: its counts, what was refused and why, calls and seconds."""
-    console.print(f"[bold]Job {job.pk}[/bold] of '{job.sync.name}': {job.get_status_display()}", highlight=False)
+    action = f" ({job.action.lower()})" if job.action else ""
+    console.print(
+        f"[bold]Job {job.pk}[/bold] of '{job.sync.name}'{action}: {job.get_status_display()}", highlight=False
+    )
     if job.reason:
         console.print(job.reason, markup=False, highlight=False)
     if job.status in (Status.FAILED, Status.CANCELLED) and not _sent_anything(job):
@@ -131,7 +137,7 @@ def _counts_table(job: Job) -> Table:
     for name, rows in job.counts.get("dropped", {}).items():
         if rows and name != "dropped":
             table.add_row(f"Left the source: {name.replace('_', ' ')}", f"{rows:,}")
-    for name, label in (("trimmed", "Blanks trimmed"), ("rounded", "Rounded")):
+    for name, label in CHANGED_SILENTLY.items():
         for field, cells in job.counts.get(name, {}).items():
             table.add_row(f"{label}: {field}", f"{cells:,}")
     table.add_row("API calls", f"{api_calls(job):,}")
@@ -144,7 +150,7 @@ def _show_groups(console: Console, groups: list[ErrorGroup]) -> None:
     """One refused row of each sort, on lines that fit into any terminal."""
     console.print("[bold]Refused rows[/bold]")
     for group in groups:
-        by = "sfsync" if group.source == "rule" else "Salesforce"
+        by = _BY.get(group.source, group.source)
         field = f" ({group.field})" if group.field else ""
         console.print(
             f"[red]{group.rows:>8,}[/red]  [bold]{escape(group.code + field)}[/bold], by {by}", highlight=False

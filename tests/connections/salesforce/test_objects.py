@@ -111,6 +111,9 @@ def test_a_result_of_several_pages_is_whole(sandbox: SandboxProcess, tmp_path: P
         assert session.calls - before == 3
 
 
+PATHS = ["Id", "External_Id__c"]
+
+
 def test_text_is_quoted_so_that_it_stays_text() -> None:
     assert soql_text("a'b\\c\nd\"e") == "'a\\'b\\\\c\\nd\\\"e'"
 
@@ -121,9 +124,26 @@ def test_records_are_found_by_key_with_the_key_as_salesforce_holds_it(sandbox: S
         keys = ["a-1", "O'Neil", "Zoë", 'q"uote', "back\\slash", "x,y", "with space"]
         ids = insert(session, "Account", *({"Name": "N", "External_Id__c": value} for value in keys))
         before = session.calls
-        found = dict(records_by_key(session, "Account", [key], [*keys, "not there", "A-1"]))
+        found = dict(
+            records_by_key(session, "Account", PATHS, [key], [(each,) for each in (*keys, "not there", "A-1")])
+        )
         assert session.calls - before == 1
     assert found == dict(zip(ids, keys, strict=True))
+
+
+def test_records_are_found_by_several_fields_with_what_their_parents_hold(sandbox: SandboxProcess) -> None:
+    with sandbox_session(sandbox) as session:
+        describe = describe_object(session, "Contact")
+        keys = [describe.fields["LastName"], describe.fields["Birthdate"]]
+        (parent,) = insert(session, "Account", {"Name": "Acme"})
+        rows_of = [("Roe", "1990-01-02"), ("Roe", "1991-01-02"), ("O'Neil", "1990-01-02")]
+        people = [{"LastName": last, "Birthdate": born, "AccountId": parent} for last, born in rows_of]
+        ids = insert(session, "Contact", *people, {"LastName": "Roe"})
+        paths = ["Id", "LastName", "Account.Name"]
+        wanted = [("Roe", "1990-01-02"), ("O'Neil", "1990-01-02"), ("Nobody", "1990-01-02")]
+        found = set(records_by_key(session, "Contact", paths, keys, wanted))
+        assert found == {(ids[0], "Roe", "Acme"), (ids[2], "O'Neil", "Acme")}
+        assert not list(records_by_key(session, "Contact", paths, keys, wanted, "Account.Name = 'Other'"))
 
 
 def test_many_keys_are_cut_into_calls_that_fit(sandbox: SandboxProcess) -> None:
@@ -131,20 +151,25 @@ def test_many_keys_are_cut_into_calls_that_fit(sandbox: SandboxProcess) -> None:
     with sandbox_session(sandbox) as session:
         insert(session, "Account", *({"Name": "N", "External_Id__c": f"k{number}"} for number in (0, 199, 200, 449)))
         before = session.calls
-        assert len(list(records_by_key(session, "Account", [key], [f"k{number}" for number in range(450)]))) == 4
+        assert (
+            len(list(records_by_key(session, "Account", PATHS, [key], [(f"k{number}",) for number in range(450)]))) == 4
+        )
         assert session.calls - before == 3
         before = session.calls
-        long = ["é" * 40 + str(number) for number in range(200)]
-        assert list(records_by_key(session, "Account", [key], long)) == []
+        long = [("é" * 40 + str(number),) for number in range(200)]
+        assert list(records_by_key(session, "Account", PATHS, [key], long)) == []
         assert 4 < session.calls - before < 10
-        assert list(records_by_key(session, "Account", [key], [])) == []
+        assert list(records_by_key(session, "Account", PATHS, [key], [])) == []
 
 
 def test_no_query_is_longer_than_salesforce_takes() -> None:
     page = answer("200 OK", '{"done":true,"records":[]}')
     key = Field("External_Id__c", "External Id", "string")
     with ScriptedServer(*[page] * 20) as server, scripted_session(server.url) as session:
-        assert list(records_by_key(session, "Account", [key], ["é" * 40 + str(number) for number in range(200)])) == []
+        assert (
+            list(records_by_key(session, "Account", PATHS, [key], [("é" * 40 + str(number),) for number in range(200)]))
+            == []
+        )
         lengths = [len(head.split("\r\n")[0]) for head in server.seen[1:]]
     assert len(lengths) > 3
     assert max(lengths) < 12_100
@@ -154,13 +179,13 @@ def test_number_keys_are_not_quoted() -> None:
     page = '{"done":true,"totalSize":2,"records":[{"Id":"001A","N__c":7.0},{"Id":"001B","N__c":12.50}]}'
     key = Field("N__c", "N", "double")
     with ScriptedServer(answer("200 OK", page)) as server, scripted_session(server.url) as session:
-        found = list(records_by_key(session, "Thing__c", [key], ["7", "1.25E1"]))
+        found = list(records_by_key(session, "Thing__c", ["Id", "N__c"], [key], [("7",), ("1.25E1",)]))
         assert found == [("001A", "7"), ("001B", "12.5")]
         assert "IN+%287%2C12.5%29" in server.seen[-1]
         with pytest.raises(MisconfiguredError, match="'x' is not a number"):
-            list(records_by_key(session, "Thing__c", [key], ["x"]))
+            list(records_by_key(session, "Thing__c", ["Id"], [key], [("x",)]))
         with pytest.raises(MisconfiguredError, match="not an API name"):
-            list(records_by_key(session, "Thing__c WHERE Id != null", [key], ["1"]))
+            list(records_by_key(session, "Thing__c WHERE Id != null", ["Id"], [key], [("1",)]))
 
 
 def test_numbers_of_a_query_are_exact(sandbox: SandboxProcess) -> None:

@@ -322,3 +322,48 @@ def test_a_closed_reading_has_closed_its_file(tmp_path: Path) -> None:
     reading.close()
     reading.close()
     assert len(os.listdir("/proc/self/fd")) == before
+
+
+def test_a_path_takes_parameters_and_the_reading_tells_the_name_of_the_file(tmp_path: Path) -> None:
+    (tmp_path / "in").mkdir()
+    (tmp_path / "in" / "orders_2024-01-31.csv").write_bytes(b"id\n1\n")
+    source = DelimitedFileSource(Settings(), tmp_path)
+    with source.read(Selection(path="in/orders_@day.csv", parameters={"day": "2024-01-31"})) as reading:
+        assert reading.file_name == "orders_2024-01-31.csv"
+        assert sum(batch.num_rows for batch in reading.batches) == 1
+
+
+@pytest.mark.parametrize("value", ["../secret", "a/b", "..", "a\\b", "a\0b"])
+def test_a_parameter_leads_into_no_other_folder(tmp_path: Path, value: str) -> None:
+    with pytest.raises(MisconfiguredSourceError, match="of @day cannot be part of the path"):
+        DelimitedFileSource(Settings(), tmp_path).read(Selection(path="@day.csv", parameters={"day": value}))
+
+
+def test_two_parameters_together_lead_into_no_other_folder(tmp_path: Path) -> None:
+    (tmp_path / "secret.csv").write_bytes(b"id\n1\n")
+    (tmp_path / "below").mkdir()
+    selection = Selection(path="@a@b/secret.csv", parameters={"a": ".", "b": "."})
+    with pytest.raises(MisconfiguredSourceError, match="leads out of"):
+        DelimitedFileSource(Settings(), tmp_path / "below").read(selection)
+
+
+def test_an_at_sign_that_is_no_parameter_belongs_to_the_name(tmp_path: Path) -> None:
+    (tmp_path / "me@home.csv").write_bytes(b"id\n1\n")
+    source = DelimitedFileSource(Settings(), tmp_path)
+    with source.read(Selection(path="me@home.csv", parameters={"day": "1"})) as reading:
+        assert reading.columns == ("id",)
+    with pytest.raises(MisconfiguredSourceError, match=r"@dya is no parameter of the sync; those are @day\."):
+        source.read(Selection(path="@dya.csv", parameters={"day": "1"}))
+
+
+def test_the_filter_is_left_to_the_engine(tmp_path: Path) -> None:
+    (tmp_path / "a.csv").write_bytes(b"id\n1\n2\n")
+    source = DelimitedFileSource(Settings(), tmp_path)
+    assert not source.filters_itself
+    with source.read(Selection(path="a.csv", filter="id = 1")) as reading:
+        assert sum(batch.num_rows for batch in reading.batches) == 2
+
+
+def test_a_path_whose_parameter_is_not_known_yet_is_told_of(tmp_path: Path) -> None:
+    with pytest.raises(MisconfiguredSourceError, match="depends on @day, whose value is asked for when a job starts"):
+        DelimitedFileSource(Settings(), tmp_path).read(Selection(path="@day.csv", parameters={"day": None}))

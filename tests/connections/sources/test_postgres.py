@@ -276,3 +276,99 @@ def test_settings_that_cannot_work_are_refused(change: dict[str, Any], message: 
 
 def test_the_password_is_not_in_the_repr_of_the_settings() -> None:
     assert "s3cr3t" not in repr(Settings(host="h", database="d", user="u", password="s3cr3t"))
+
+
+@pytest.fixture
+def people(schema: Schema) -> str:
+    """The name of a table of three people."""
+    connection, name = schema
+    connection.execute(
+        sql.SQL(
+            "CREATE TABLE {} AS SELECT * FROM (VALUES (1, 'Ann', '100%', date '2024-01-31'), (2, 'O''Hara', 'b\\c', "
+            "date '2024-02-01'), (3, 'Zoë', '@x', date '2024-03-01')) AS v(id, name, note, born)"
+        ).format(sql.Identifier(name, "people"))
+    )
+    return f"{name}.people"
+
+
+def names_of(table: str, condition: str, parameters: dict[str, str] | None = None) -> list[object]:
+    with postgres.source().read(Selection(table=table, filter=condition, parameters=parameters or {})) as reading:
+        return [row["name"] for batch in reading.batches for row in batch.to_pylist()]
+
+
+@pytest.mark.parametrize(
+    ("condition", "parameters", "wanted"),
+    [
+        ("id > 1", {}, ["O'Hara", "Zoë"]),
+        ("people.id = 2 -- the second", {}, ["O'Hara"]),
+        ("name = @who", {"who": "O'Hara"}, ["O'Hara"]),
+        ("note = @note", {"note": "b\\c"}, ["O'Hara"]),
+        ("note LIKE '%\\%' AND id % 2 = 1", {}, ["Ann"]),
+        ("born >= @since AND id=@id", {"since": "2024-02-01", "id": "3"}, ["Zoë"]),
+        ("ARRAY[id] <@ ARRAY[1, 3] AND note = '@x'", {}, ["Zoë"]),
+        ("name = @who", {"who": "' OR 1=1 --"}, []),
+        ("   ", {}, ["Ann", "O'Hara", "Zoë"]),
+    ],
+)
+def test_a_filter_leaves_the_rows_that_meet_it(
+    people: str, condition: str, parameters: dict[str, str], wanted: list[object]
+) -> None:
+    assert names_of(people, condition, parameters) == wanted
+
+
+def test_a_query_takes_parameters(people: str) -> None:
+    selection = Selection(
+        query=f"SELECT name, @who AS who FROM {people} WHERE id > @id", parameters={"id": "2", "who": "me"}
+    )
+    with postgres.source().read(selection) as reading:
+        assert [batch.to_pylist() for batch in reading.batches] == [[{"name": "Zoë", "who": "me", "_row": 1}]]
+
+
+@pytest.mark.parametrize(
+    ("condition", "message"),
+    [
+        ("id > 1\n AND nope = @id", r'column "nope" does not exist \(line 2, character 6 of the filter\)'),
+        ("id = @id AND\n born", r"must be type boolean, not type date \(line 2, character 2 of"),
+        ("born = @word", r'"O.Hara" \(line 1, character 8 of the filter\)'),
+        ("id =", r"syntax error at or near \"\)\" \(at the end of the filter\)"),
+        ("id = @ids", "uses @ids, which is no parameter of the sync; those are @id, @word"),
+        ("true) UNION SELECT 1, 'x', 'x', now() -- ", r"too many \(line 1, character 5 of the filter\)"),
+    ],
+)
+def test_a_mistake_in_a_filter_is_told_with_its_place_in_the_filter(people: str, condition: str, message: str) -> None:
+    with pytest.raises((MisconfiguredSourceError, PermanentSourceError), match=message):
+        names_of(people, condition, {"id": "1", "word": "O'Hara"})
+
+
+def test_a_mistake_behind_a_parameter_is_told_with_its_place_in_the_query(people: str) -> None:
+    selection = Selection(query=f"SELECT @long AS a,\n nope FROM {people}", parameters={"long": "x" * 100})
+    with pytest.raises(MisconfiguredSourceError, match=r"\(line 2, character 2 of the query\)"):
+        postgres.source().read(selection)
+
+
+def test_a_query_takes_no_filter_of_its_own(people: str) -> None:
+    with pytest.raises(MisconfiguredSourceError, match="Move the filter there"):
+        postgres.source().read(Selection(query="SELECT 1 AS a", filter="a = 1"))
+
+
+def test_backslashes_mean_the_same_whatever_the_role_says(people: str, schema: Schema) -> None:
+    connection, name = schema
+    role = f"{name}_old"
+    connection.execute(sql.SQL("CREATE ROLE {} LOGIN SUPERUSER").format(sql.Identifier(role)))
+    try:
+        connection.execute(sql.SQL("ALTER ROLE {} SET standard_conforming_strings = off").format(sql.Identifier(role)))
+        selection = Selection(query="SELECT '\\' AS a, @x AS b, '\\' AS c", parameters={"x": "\\', 1 AS d --"})
+        with postgres.source(user=role).read(selection) as reading:
+            assert next(iter(reading.batches)).to_pylist() == [{"a": "\\", "b": "\\', 1 AS d --", "c": "\\", "_row": 1}]
+    finally:
+        connection.execute(sql.SQL("DROP ROLE {}").format(sql.Identifier(role)))
+
+
+def test_columns_are_told_before_the_values_of_parameters_are_known(people: str) -> None:
+    unknown: dict[str, str | None] = {"since": None}
+    for selection in (
+        Selection(query=f"SELECT name, @since AS s FROM {people} WHERE born >= @since", parameters=unknown),
+        Selection(table=people, filter="born >= @since AND id % 2 = 0", parameters=unknown),
+    ):
+        with postgres.source().read(selection) as reading:
+            assert "name" in reading.columns

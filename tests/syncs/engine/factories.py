@@ -14,7 +14,7 @@ import pyarrow.parquet as pq
 
 from connections.salesforce.describe import Field, ObjectDescribe
 from connections.sources.base import MalformedRow, Reading
-from syncs.engine import compare, finish, outcome, snapshot
+from syncs.engine import compare, finish, outcome, parking, snapshot
 from syncs.engine.plan import Plan
 from syncs.engine.stage import Staged, stage
 from syncs.engine.workspace import Workspace
@@ -147,6 +147,7 @@ class Loads:
         self.workspace = Workspace(folder / "scratch", memory_mb=200)
         self.org = Org()
         self.snapshot: Path | None = None
+        self.refusals: Path | None = None
         self.columns: Sequence[str] = ("id", "name", "city")
         self._attempts = itertools.count(1)
 
@@ -173,15 +174,31 @@ class Loads:
             return None
         if found is None:
             found = [(key, self.org.records[key.lower()]) for key in self.asked if key.lower() in self.org.records]
-        table = pa.table({"id": [each for _, each in found], "k_0": [key for key, _ in found]})
-        pq.write_table(table.cast(pa.schema([("id", pa.string()), ("k_0", pa.string())])), folder / "existing.parquet")
+        table = pa.table({"r_0": [each for _, each in found], "r_1": [key for key, _ in found]})
+        pq.write_table(table.cast(pa.schema([("r_0", pa.string()), ("r_1", pa.string())])), folder / "existing.parquet")
         return folder / "existing.parquet"
 
-    def plan(self, staged: Staged, found: Sequence[tuple[str, str]] | None = None, **options: Any) -> Plan:
+    def plan(
+        self,
+        staged: Staged,
+        found: Sequence[tuple[str, str]] | None = None,
+        progress: Callable[[int], None] | None = None,
+        **options: Any,
+    ) -> Plan:
         folder, prefix = self.attempt()
         existing = self.read_existing(staged, found)
+        inputs = compare.Inputs(self.snapshot, existing, self.refusals)
+        asked = compare.Asked(**options)
         plan = compare.plan(
-            self.workspace, self.spec, self.describe, staged, self.snapshot, existing, folder, prefix, **options
+            self.workspace,
+            self.spec,
+            self.describe,
+            staged,
+            inputs,
+            folder,
+            prefix,
+            asked=asked,
+            progress=progress,
         )
         assert Plan.from_json(plan.to_json()) == plan
         return plan
@@ -210,8 +227,6 @@ class Loads:
             header = make_header(plan)
             manifest = snapshot.commit(
                 self.workspace,
-                self.spec,
-                self.describe,
                 plan,
                 final.outcomes_file,
                 self.snapshot,
@@ -220,6 +235,16 @@ class Loads:
             )
             assert snapshot.SnapshotManifest.from_json(manifest.to_json()) == manifest
             self.snapshot = manifest.path
+            refusals = parking.commit(
+                self.workspace,
+                plan,
+                final.outcomes_file,
+                self.refusals,
+                self.spec.park_after,
+                folder / "refusals.parquet",
+                whole=True,
+            )
+            self.refusals = refusals.path if refusals else None
         return final
 
     def run(self, rows: Iterable[Sequence[str | None]], **options: Any) -> tuple[Plan, finish.Final]:

@@ -10,15 +10,14 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from syncs.engine.encode import BatchWriter
 from syncs.engine.plan import PlannedBatch
+from syncs.engine.planned_files import PlannedFiles
 
 from .factories import Loads, make_spec, read_csv, table
 
 
 def write(folder: Path, tables: list[pa.Table], **limits: int) -> tuple[list[int], tuple[PlannedBatch, ...]]:
-    options = {"max_rows": 1000, "max_bytes": 1_000_000, **limits}
-    writer = BatchWriter(folder, "p", **options)
+    writer = PlannedFiles(make_spec(**{"batch_rows": 1000, "batch_bytes": 1_000_000, **limits}), folder, "p")
     numbers = [number for each in tables for number in writer.write("upsert", each).to_pylist()]
     return numbers, writer.close()
 
@@ -27,7 +26,9 @@ def test_a_payload_is_utf8_with_quotes_line_feeds_and_empty_cells_for_null(tmp_p
     rows = pa.table({"Ext__c": ["1", 'a "b", c\nd'], "Näme": ["é\U0001f600", None]})
     _, (batch,) = write(tmp_path, [rows])
     assert batch.file.read_bytes().decode() == '"Ext__c","Näme"\n"1","é\U0001f600"\n"a ""b"", c\nd",\n'
-    assert batch == PlannedBatch(1, "upsert", tmp_path / "p-batch-00001.csv", 2, batch.file.stat().st_size)
+    assert batch == PlannedBatch(
+        1, "upsert", tmp_path / "p-batch-00001.csv", 2, batch.file.stat().st_size, "collections"
+    )
 
 
 def test_a_blank_in_the_only_column_is_still_a_row(tmp_path: Path) -> None:
@@ -36,22 +37,34 @@ def test_a_blank_in_the_only_column_is_still_a_row(tmp_path: Path) -> None:
 
 
 def test_files_are_cut_at_the_number_of_rows(tmp_path: Path) -> None:
-    numbers, batches = write(tmp_path, [pa.table({"Name": list("abcde")}), pa.table({"Name": list("fg")})], max_rows=3)
+    numbers, batches = write(
+        tmp_path, [pa.table({"Name": list("abcde")}), pa.table({"Name": list("fg")})], batch_rows=3
+    )
     assert numbers == [1, 1, 1, 2, 2, 2, 3]
     assert [batch.rows for batch in batches] == [3, 3, 1]
 
 
 def test_a_row_too_long_for_any_file_goes_alone(tmp_path: Path) -> None:
-    numbers, batches = write(tmp_path, [pa.table({"Name": ["a", "x" * 100, "b"]})], max_bytes=30)
+    numbers, batches = write(tmp_path, [pa.table({"Name": ["a", "x" * 100, "b"]})], batch_bytes=30)
     assert numbers == [1, 2, 3]
     assert [batch.bytes > 30 for batch in batches] == [False, True, False]
 
 
 def test_no_file_holds_two_operations_and_numbers_go_on(tmp_path: Path) -> None:
-    writer = BatchWriter(tmp_path, "p", max_rows=10, max_bytes=1000)
-    writer.write("upsert", pa.table({"Name": ["a"]}))
+    writer = PlannedFiles(make_spec(), tmp_path, "p")
+    first = writer.write("upsert", pa.table({"Name": ["a"]}))
     writer.write("delete", pa.table({"Id": ["b"]}))
-    assert [(batch.number, batch.operation) for batch in writer.close()] == [(1, "upsert"), (2, "delete")]
+    assert writer.write("upsert", pa.table({"Name": ["c"]})).to_pylist() == first.to_pylist() == [1]
+    found = [(batch.number, batch.operation, batch.rows) for batch in writer.close()]
+    assert found == [(1, "upsert", 2), (2, "delete", 1)]
+
+
+def test_no_file_holds_two_waves_or_two_sets_of_columns(tmp_path: Path) -> None:
+    writer = PlannedFiles(make_spec(), tmp_path, "p")
+    writer.write("update", pa.table({"Id": ["a"], "Name": ["x"]}))
+    writer.write("update", pa.table({"Id": ["b"], "Gone_On__c": ["2026-01-01"]}))
+    writer.write("update", pa.table({"Id": ["c"], "Name": ["y"]}), 1)
+    assert [(batch.number, batch.wave, batch.rows) for batch in writer.close()] == [(1, 0, 1), (2, 0, 1), (3, 1, 1)]
 
 
 def test_a_file_that_exists_is_never_overwritten(tmp_path: Path) -> None:
@@ -71,7 +84,7 @@ def test_every_row_stands_in_one_file_and_files_are_as_full_as_they_may_be(
 ) -> None:
     folder = tmp_path_factory.mktemp("batches")
     tables = [pa.table({"Name": pa.array(part, pa.string())}) for part in parts]
-    numbers, batches = write(folder, tables, max_rows=max_rows, max_bytes=max_bytes)
+    numbers, batches = write(folder, tables, batch_rows=max_rows, batch_bytes=max_bytes)
     rows = [row for part in parts for row in part]
     found = [row["Name"] for batch in batches for row in read_csv(batch.file)]
     assert found == rows

@@ -387,7 +387,7 @@ def test_rounded_cells_are_counted_in_unchanged_rows_too(tmp_path: Path) -> None
     loads.run(rows)
     plan, _ = loads.run([*rows[:2], ("3", "Cleo", "2.451")])
     assert actions(plan) == {1: "unchanged", 2: "unchanged", 3: "upsert"}
-    assert plan.rounded == {"City__c": 2}
+    assert plan.adjusted["rounded"] == {"City__c": 2}
 
 
 def test_blanks_that_stay_blank_are_no_change_in_any_row(loads: Loads) -> None:

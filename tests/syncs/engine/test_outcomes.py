@@ -10,7 +10,8 @@ from typing import Any
 
 import pytest
 
-from syncs.engine.outcome import AttemptOutcome, read_outcomes, remaining_payload
+from syncs.engine.outcome import AttemptOutcome, read_outcomes
+from syncs.engine.payloads import remaining_payloads
 from syncs.engine.plan import Plan
 from syncs.engine.results import ResultsUnreadable
 from syncs.spec import MappingSpec
@@ -25,6 +26,19 @@ def read(loads: Loads, plan: Plan, payload: Path, good: Path, bad: Path, rest: P
     found = read_outcomes(loads.workspace, plan, 1, payload, good, bad, rest, folder / "outcomes.parquet")
     assert AttemptOutcome.from_json(found.to_json()) == found
     return found
+
+
+def remaining_payload(
+    loads: Loads, plan: Plan, payload: Path, files: list[Path], to: Path, *, only_unprocessed: bool = False
+) -> int:
+    """The rows without an outcome, as one CSV at `to`."""
+    folder, _ = loads.attempt()
+    parts = remaining_payloads(loads.workspace, plan, 1, payload, files, folder, only_unprocessed=only_unprocessed)
+    for part in parts:
+        part.path.with_suffix(".rows.parquet").rename(to.with_suffix(".rows.parquet"))
+        part.path.rename(to)
+    assert len(parts) <= 1
+    return sum(part.rows for part in parts)
 
 
 def by_row(found: AttemptOutcome) -> dict[int, tuple[str, str | None]]:
@@ -76,16 +90,16 @@ def test_unprocessed_rows_are_told_from_lost_ones(loads: Loads) -> None:
     assert (found.rows, found.remaining, found.unprocessed, found.unmatched) == (1, 3, 2, 0)
     folder, _ = loads.attempt()
     rest = folder / "rest.csv"
-    assert remaining_payload(loads.workspace, plan, 1, batch.file, [found.file], rest) == 3
+    assert remaining_payload(loads, plan, batch.file, [found.file], rest) == 3
     assert read_csv(rest) == [two, three, four]
     assert rest.read_bytes().splitlines()[0] == batch.file.read_bytes().splitlines()[0]
     rest = folder / "only.csv"
-    only = remaining_payload(loads.workspace, plan, 1, batch.file, [found.file], rest, only_unprocessed=True)
+    only = remaining_payload(loads, plan, batch.file, [found.file], rest, only_unprocessed=True)
     assert (only, read_csv(rest)) == (2, [two, three])
     second = read(loads, plan, rest, *results(loads, [success(three, 3)], [failure(two, "X:y:--")]))
     assert (second.rows, second.remaining) == (2, 0)
     rest = folder / "last.csv"
-    assert remaining_payload(loads.workspace, plan, 1, batch.file, [found.file, second.file], rest) == 1
+    assert remaining_payload(loads, plan, batch.file, [found.file, second.file], rest) == 1
     assert read_csv(rest) == [four]
 
 
@@ -93,7 +107,7 @@ def test_nothing_remains_when_all_rows_have_an_outcome(loads: Loads) -> None:
     plan = loads.plan(loads.stage(ROWS))
     (answer,) = loads.send(plan)
     folder, _ = loads.attempt()
-    assert remaining_payload(loads.workspace, plan, 1, plan.batches[0].file, [answer.file], folder / "x.csv") == 0
+    assert remaining_payload(loads, plan, plan.batches[0].file, [answer.file], folder / "x.csv") == 0
     assert list(folder.iterdir()) == []
 
 
@@ -101,9 +115,9 @@ def test_without_any_outcome_everything_remains(loads: Loads) -> None:
     plan = loads.plan(loads.stage(ROWS))
     folder, _ = loads.attempt()
     payload = plan.batches[0].file
-    assert remaining_payload(loads.workspace, plan, 1, payload, [], folder / "x.csv") == 4
+    assert remaining_payload(loads, plan, payload, [], folder / "x.csv") == 4
     assert (folder / "x.csv").read_bytes() == payload.read_bytes()
-    assert remaining_payload(loads.workspace, plan, 1, payload, [], folder / "y.csv", only_unprocessed=True) == 0
+    assert remaining_payload(loads, plan, payload, [], folder / "y.csv", only_unprocessed=True) == 0
 
 
 def test_results_may_be_gzipped_empty_or_without_rows(loads: Loads) -> None:
@@ -228,13 +242,13 @@ def test_attempts_on_equal_rows_never_settle_the_same_row_twice(tmp_path: Path) 
     assert (first.rows, first.remaining, first.unprocessed) == (2, 5, 4)
     folder, _ = loads.attempt()
     rest = folder / "rest.csv"
-    assert remaining_payload(loads.workspace, plan, 1, batch.file, [first.file], rest, only_unprocessed=True) == 4
+    assert remaining_payload(loads, plan, batch.file, [first.file], rest, only_unprocessed=True) == 4
     assert sorted(read_csv(rest), key=lambda row: row["Name"]) == [anna] * 3 + [bert]
     second = read(loads, plan, rest, *results(loads, [success(anna, 2), success(bert, 3)], [], [anna] * 2))
     assert (second.rows, second.remaining, second.unprocessed) == (2, 2, 2)
     rest = folder / "rest2.csv"
     files = [first.file, second.file]
-    assert remaining_payload(loads.workspace, plan, 1, batch.file, files, rest, only_unprocessed=True) == 2
+    assert remaining_payload(loads, plan, batch.file, files, rest, only_unprocessed=True) == 2
     third = read(loads, plan, rest, *results(loads, [success(anna, 4), success(anna, 5)], []))
     settled = [
         row["_row"] for each in (first, second, third) for row in table(each.file) if row["outcome"] != "unprocessed"

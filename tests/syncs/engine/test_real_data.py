@@ -110,7 +110,10 @@ def test_airports_are_trimmed_and_rounded_where_that_is_allowed(tmp_path: Path) 
     plan = loads.plan(staged)
     assert (staged.rows, plan.counts["upsert"], plan.counts["rejected"]) == (7698, 7698, 0)
     assert plan.trimmed == {"City__c": 8}
-    assert sum(plan.rounded.values()) == 336 and plan.rounded.keys() == {"Latitude__c", "Longitude__c"}
+    assert sum(plan.adjusted["rounded"].values()) == 336 and plan.adjusted["rounded"].keys() == {
+        "Latitude__c",
+        "Longitude__c",
+    }
     sent = [row for batch in plan.batches for row in read_csv(batch.file)]
     step = Decimal("1e-15")
     for row, found in zip(rows, sent, strict=True):

@@ -27,13 +27,13 @@ def test_confirmed_rows_are_present_with_their_ids_and_hashes(loads: Loads) -> N
     loads.run([("aB", "Anna", "Rome"), ("3", "Cleo", None)])
     rows = known(loads)
     assert (rows["ab"]["key"], rows["ab"]["id"]) == ("aB", loads.org.records["ab"])
-    assert (rows["ab"]["state"], rows["ab"]["failures"]) == ("present", 0)
+    assert rows["ab"]["state"] == "present"
     assert rows["ab"]["h_1"] is not None
     assert rows["ab"]["row_hash"] % 2 == 1 and rows["3"]["row_hash"] % 2 == 0
     assert rows["3"]["h_1"] is None and rows["3"]["h_0"] is not None
 
 
-def test_failed_rows_stay_as_they_were_and_count_their_failures(loads: Loads) -> None:
+def test_failed_rows_stay_as_they_were(loads: Loads) -> None:
     loads.run(ROWS)
     before = known(loads)
     loads.org.refuse = lambda row: "A:b:--" if row["Ext__c"] in "19" else None
@@ -41,14 +41,12 @@ def test_failed_rows_stay_as_they_were_and_count_their_failures(loads: Loads) ->
     loads.run(changed)
     after = known(loads)
     assert after.keys() == {"1", "2", "3"}
-    assert after["1"] == {**before["1"], "failures": 1}
+    assert after["1"] == before["1"]
     assert after["2"]["h_0"] != before["2"]["h_0"] and after["3"] == before["3"]
-    loads.run(changed)
-    assert known(loads)["1"]["failures"] == 2
     loads.org.refuse = lambda row: None
     plan, _ = loads.run(changed)
     assert plan.counts["upsert"] == 2
-    assert known(loads)["1"]["failures"] == 0 and known(loads).keys() == {"1", "2", "3", "9"}
+    assert known(loads).keys() == {"1", "2", "3", "9"}
 
 
 def test_rows_of_unknown_fate_may_be_there(loads: Loads) -> None:
@@ -163,7 +161,7 @@ def test_a_snapshot_of_other_fields_still_tells_what_it_knows(loads: Loads) -> N
     loads.run(ROWS)
     loads.spec = make_spec(MappingSpec("Ext__c", "id"), MappingSpec("City__c", "city"))
     loads.run(ROWS)
-    assert list(known(loads)["1"]) == ["nkey", "key", "id", "state", "failures", "row_hash", "h_0"]
+    assert list(known(loads)["1"]) == ["nkey", "key", "id", "state", "row_hash", "h_0"]
     loads.spec = make_spec()
     plan, _ = loads.run(ROWS)
     # The name was forgotten when it was no longer mapped.

@@ -1,0 +1,208 @@
+"""Conditions that are built from rules, with and/or groups, instead of being written in a language.
+
+    {"all": [
+        {"left": {"source": "Stage"}, "operator": "=", "right": {"value": "won"}},
+        {"any": [
+            {"left": {"target": "Amount"}, "operator": "is null"},
+            {"left": {"target": "Amount"}, "operator": "<", "right": {"source": "Amount"}}
+        ]}
+    ]}
+
+A side is a column of the source, a field of the record in Salesforce, a text, or a parameter. Two sides are compared
+by the type that one of them has: as numbers, dates, date-times or checkboxes; texts without regard to case, as SOQL
+compares them. Where neither side has a type, two numbers are compared as such. A side that is blank, or is no value
+of the type, meets `is null` and `!=` and no other operator.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from typing import Any
+
+from connections.salesforce.describe import ObjectDescribe
+from syncs.engine.columns import canonical, column_of, dated
+from syncs.engine.families import family_of
+from syncs.engine.sql import literal
+from syncs.spec import ColumnSpec, ColumnType
+
+Rule = dict[str, Any]
+
+OPERATORS = ("=", "!=", "contains", "is null", "is not null", ">", "<", "in")
+MOST_RULES, DEEPEST = 200, 5
+
+_TYPES: dict[str, ColumnType] = {"number": "number", "date": "date", "datetime": "datetime", "boolean": "boolean"}
+
+
+@dataclasses.dataclass(frozen=True)
+class Sides:
+    """Where the values of a rule come from.
+
+    source: SQL for the cell of a column, by its name. columns: what is declared of the source's columns. target: SQL
+    for what a field of the record holds, or None where a rule may not look at it. describe: of the object, for the
+    types of its fields. parameters: values by name. time_zone: of date-times without an offset.
+    """
+
+    source: Callable[[str], str]
+    columns: Sequence[ColumnSpec]
+    target: Callable[[str], str] | None
+    describe: ObjectDescribe | None
+    parameters: Mapping[str, str]
+    time_zone: str
+
+    def text_of(self, side: dict[str, Any]) -> str:
+        """SQL: the side as text."""
+        ((kind, value),) = side.items()
+        match kind:
+            case "source":
+                return dated(column_of(self.columns, value), self.source(value))
+            case "target":
+                assert self.target is not None
+                return self.target(value)
+            case "parameter":
+                return literal(self.parameters[value])
+            case _:
+                return literal(str(value))
+
+    def type_of(self, side: dict[str, Any]) -> ColumnType:
+        """The type that a side has by itself; texts and parameters have none, and are "text"."""
+        ((kind, value),) = side.items()
+        if kind == "source":
+            return column_of(self.columns, value).type
+        field = self.describe.field(value) if kind == "target" and self.describe is not None else None
+        family = family_of(field.type) if field is not None else None
+        return _TYPES.get(family or "", "text")
+
+
+def to_sql(rule: Rule, sides: Sides) -> str:
+    """SQL: the condition; never NULL. Raises KeyError for a parameter without a value."""
+    for word, joined in (("all", " AND "), ("any", " OR ")):
+        if word in rule:
+            return f"({joined.join(to_sql(member, sides) for member in rule[word])})"
+    return _compared(rule, sides)
+
+
+def _compared(rule: Rule, sides: Sides) -> str:
+    operator, left = rule["operator"], rule["left"]
+    if operator in ("is null", "is not null"):
+        blank = f"coalesce({sides.text_of(left)}, '') = ''"
+        return f"({blank})" if operator == "is null" else f"(NOT {blank})"
+    right = rule["right"]
+    if operator == "in":
+        equal = [_equal(sides, left, {"value": each}) for each in right["value"]]
+        return f"({' OR '.join(equal)})"
+    if operator == "contains":
+        holds = f"contains(lower({sides.text_of(left)}), lower({sides.text_of(right)}))"
+        return f"coalesce({holds}, false)"
+    if operator in ("=", "!="):
+        equal_both = _equal(sides, left, right)
+        return equal_both if operator == "=" else f"(NOT {equal_both})"
+    return _ordered(sides, left, operator, right)
+
+
+def _type_of_both(sides: Sides, left: dict[str, Any], right: dict[str, Any]) -> ColumnType:
+    return next((each for each in (sides.type_of(left), sides.type_of(right)) if each != "text"), "text")
+
+
+def _equal(sides: Sides, left: dict[str, Any], right: dict[str, Any]) -> str:
+    kind = _type_of_both(sides, left, right)
+    one, other = (canonical(kind, sides.text_of(side), sides.time_zone) for side in (left, right))
+    if kind == "text":
+        one, other = f"lower({one})", f"lower({other})"
+    return f"coalesce({one} = {other}, false)"
+
+
+def _ordered(sides: Sides, left: dict[str, Any], operator: str, right: dict[str, Any]) -> str:
+    kind = _type_of_both(sides, left, right)
+    one, other = (sides.text_of(side) for side in (left, right))
+    numbers = [f"TRY_CAST({canonical('number', text, sides.time_zone)} AS DECIMAL(38, 18))" for text in (one, other)]
+    as_numbers = f"{numbers[0]} {operator} {numbers[1]}"
+    if kind == "number":
+        return f"coalesce({as_numbers}, false)"
+    # Dates and date-times, in their one spelling, come in the order of their texts.
+    texts = [canonical(kind, text, sides.time_zone) for text in (one, other)]
+    if kind == "text":
+        as_texts = f"lower({texts[0]}) {operator} lower({texts[1]})"
+        both = f"{numbers[0]} IS NOT NULL AND {numbers[1]} IS NOT NULL"
+        return f"coalesce(CASE WHEN {both} THEN {as_numbers} ELSE {as_texts} END, false)"
+    return f"coalesce({texts[0]} {operator} {texts[1]}, false)"
+
+
+def _sides(rule: Rule) -> Iterator[tuple[str, Any]]:
+    """Kind and value of each side of each rule."""
+    for member in rule.get("all", []) + rule.get("any", []):
+        yield from _sides(member)
+    for side in (rule.get("left"), rule.get("right")):
+        if side is not None:
+            yield from side.items()
+
+
+def _named(rule: Rule | None, kind: str) -> tuple[str, ...]:
+    return tuple(dict.fromkeys(value for each, value in _sides(rule or {}) if each == kind))
+
+
+def targets_of(rule: Rule | None) -> tuple[str, ...]:
+    """The fields of the record that a rule looks at, as it names them."""
+    return _named(rule, "target")
+
+
+def sources_of(rule: Rule | None) -> tuple[str, ...]:
+    """The columns of the source that a rule looks at."""
+    return _named(rule, "source")
+
+
+def parameters_of(rule: Rule | None) -> tuple[str, ...]:
+    """The parameters that a rule looks at."""
+    return _named(rule, "parameter")
+
+
+def mistakes(
+    rule: Rule, columns: Collection[str], describe: ObjectDescribe | None, parameters: Collection[str]
+) -> list[tuple[str, str]]:
+    """What a rule names that is not there: (what was named, a sentence) each.
+
+    columns: of the source. describe: of the object, or None where the rule may not look at it. parameters: by name.
+    """
+    found = [
+        (name, "a rule looks at this column, but the source has none of that name.")
+        for name in sources_of(rule)
+        if name not in columns
+    ]
+    for name in targets_of(rule):
+        if describe is None:
+            found.append((name, "a rule for what is read from the source cannot look at fields in Salesforce."))
+        elif describe.field(name) is None:
+            found.append((name, f"a rule looks at this field, but the object {describe.name} has none of that name."))
+    found += [
+        (f"@{name}", "a rule uses this parameter, but the sync has none of that name.")
+        for name in parameters_of(rule)
+        if name not in parameters
+    ]
+    return found
+
+
+def in_words(rule: Rule | None) -> str:
+    """The rule as a person writes it, such as `Stage = 'won' and (Amount is null or Amount < @least)`."""
+    if not rule:
+        return ""
+    for word, joined in (("all", " and "), ("any", " or ")):
+        if word in rule:
+            parts = [f"({in_words(each)})" if "operator" not in each else in_words(each) for each in rule[word]]
+            return joined.join(parts)
+    right = f" {_shown(rule['right'])}" if "right" in rule else ""
+    return f"{_shown(rule['left'])} {rule['operator']}{right}"
+
+
+def _shown(side: dict[str, Any]) -> str:
+    ((kind, value),) = side.items()
+    match kind:
+        case "value" if isinstance(value, list):
+            return f"({', '.join(repr(each) for each in value)})"
+        case "value":
+            return repr(value)
+        case "parameter":
+            return f"@{value}"
+        case "target":
+            return f"Salesforce's {value}"
+        case _:
+            return str(value)
