@@ -49,7 +49,8 @@ class Line:
     """One line of the mapping with the field it feeds.
 
     index: its place in the mapping, from 0.
-    column: the place of its source column in the staged table, or None for a constant.
+    column: the place of its source column in the staged table, or None for a constant or an expression.
+    computed: its text is worked out by `prepare`, and stands in the column x_<index>.
     """
 
     index: int
@@ -57,6 +58,7 @@ class Line:
     field: Field
     family: Family
     column: int | None
+    computed: bool = False
 
     @property
     def sent_as(self) -> str:
@@ -87,10 +89,10 @@ def lines_of(spec: SyncSpec, describe: ObjectDescribe, columns: tuple[str, ...])
     columns: names of the staged table's columns, in order.
     Raises KeyError or ValueError for a mapping that has problems.
     """
-    return tuple(_line(index, mapping, describe, columns) for index, mapping in enumerate(spec.mappings))
+    return tuple(_line(spec, index, mapping, describe, columns) for index, mapping in enumerate(spec.mappings))
 
 
-def _line(index: int, mapping: MappingSpec, describe: ObjectDescribe, columns: tuple[str, ...]) -> Line:
+def _line(spec: SyncSpec, index: int, mapping: MappingSpec, describe: ObjectDescribe, columns: tuple[str, ...]) -> Line:
     field = describe.field(mapping.target)
     if field is None:
         raise KeyError(mapping.target)
@@ -98,4 +100,13 @@ def _line(index: int, mapping: MappingSpec, describe: ObjectDescribe, columns: t
     if family is None:
         raise ValueError(f"a field of type {field.type} cannot be mapped")
     column = None if mapping.source_column is None else columns.index(mapping.source_column)
-    return Line(index, mapping, field, family, column)
+    return Line(index, mapping, field, family, column, is_computed(spec, mapping))
+
+
+def is_computed(spec: SyncSpec, mapping: MappingSpec) -> bool:
+    """Whether a line's text is more than its trimmed cell, or its constant, as it is."""
+    if mapping.expression is not None or mapping.replacements:
+        return True
+    column = next((column for column in spec.columns if column.name == mapping.source_column), None)
+    has_format = column is not None and column.type in ("date", "datetime") and bool(column.format)
+    return has_format or not (mapping.trim or mapping.source_column is None)

@@ -28,6 +28,7 @@ class Staged:
     columns: names of the source's columns. rows: how many were staged. malformed: records that are no rows. NUL
     characters in their texts are shown as a sign.
     trimmed: how many cells of a column were trimmed, by column name. hint: what may be wrong when columns are missing.
+    has_filter: the table went through a filter, see `syncs/engine/prepare.py`.
     """
 
     path: Path
@@ -37,6 +38,7 @@ class Staged:
     malformed: tuple[MalformedRow, ...]
     trimmed: dict[str, int]
     hint: str = ""
+    has_filter: bool = False
 
     def at(self, folder: Path) -> Staged:
         """The same table with its files in another folder, where they were copied under their names."""
@@ -53,6 +55,7 @@ class Staged:
             "malformed": [dataclasses.asdict(row) for row in self.malformed],
             "trimmed": self.trimmed,
             "hint": self.hint,
+            "has_filter": self.has_filter,
         }
 
     @classmethod
