@@ -54,8 +54,9 @@ class Prepared:
 
     def of(self, staged: Staged) -> Staged:
         """The staged table with this one in its place, for the steps that follow."""
-        changed = {"path": self.path, "rows": self.rows, "filtered": self.filtered, "has_filter": self.has_filter}
-        return dataclasses.replace(staged, **changed)
+        return dataclasses.replace(
+            staged, path=self.path, rows=self.rows, filtered=self.filtered, has_filter=self.has_filter
+        )
 
     def to_json(self) -> dict[str, Any]:
         """A plain dictionary that `from_json` takes back."""
