@@ -47,6 +47,7 @@ sandbox-wheel: $(READY)
 
 bench: setup
 	$(RUN) -m benchmarks.million $(ARGS)
+	$(RUN) -m benchmarks.ten_million
 
 # After a change of pyproject.toml.
 lock:

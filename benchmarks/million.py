@@ -102,11 +102,14 @@ def _run(folder: Path, rows: int) -> None:
     with ExitStack() as stack:
         url, https_url, ca, sandbox = start_sandbox(stack, processes, folder / "first")
         command = ["manage.py", "worker", "--parent-pid", str(os.getpid())]
-        worker = _in_background(stack, processes, command, folder / "worker.log")
+        worker = in_background(stack, processes, command, folder / "worker.log")
         sync = make_sync(organization, url, SANDBOX_LOGIN)
         first = _measure_job(sync, Usage(worker.pid), sandbox, "sfsync, first load", rows)
         write_people(files / "people.csv", rows, changed_every=100)
         _measure_job(sync, Usage(worker.pid), sandbox, "sfsync, 1 % changed", rows)
+        write_people(files / "people.csv", rows, changed_every=99)
+        _set(sync, compare="destination")
+        _measure_job(sync, Usage(worker.pid), sandbox, "sfsync, compare = destination", rows)
         write_people(folder / "upload.csv", rows)
         others = [_curl(stack, processes, folder), _simple_salesforce(stack, processes, folder)]
     print()
@@ -114,7 +117,8 @@ def _run(folder: Path, rows: int) -> None:
         print(f"sfsync's first load took {first / cpu:.2f} times the CPU of {name}.")
 
 
-def _in_background(stack: ExitStack, processes: Any, arguments: list[str], log: Path) -> Any:
+def in_background(stack: ExitStack, processes: Any, arguments: list[str], log: Path) -> Any:
+    """A process that ends with `stack`. processes: the module `sfsync.processes`."""
     process = processes.start(arguments, log)
     stack.callback(processes.stop, [process])
     return process
@@ -124,7 +128,7 @@ def start_sandbox(stack: ExitStack, processes: Any, folder: Path) -> tuple[str, 
     """A practice org in a folder of its own: its addresses, http and https, the file of its CA, and what it uses."""
     folder.mkdir()
     arguments = ["-m", "sandbox", "--port", "0", "--https-port", "0", "--ready-file", str(folder / "ready.json")]
-    process = _in_background(stack, processes, [*arguments, "--parent-pid", str(os.getpid())], folder / "sandbox.log")
+    process = in_background(stack, processes, [*arguments, "--parent-pid", str(os.getpid())], folder / "sandbox.log")
     ready = processes.wait_for_file(folder / "ready.json", process, 30)
     return ready["http_url"], ready["https_url"], ready["ca_file"], Usage(process.pid)
 
@@ -154,6 +158,10 @@ def make_sync(organization: Any, url: str, login: dict[str, str]) -> Any:
             organization=organization, sync=sync, position=position, target=name, source_column=name
         )
     return sync
+
+
+def _set(sync: Any, **changes: Any) -> None:
+    type(sync).all_objects.filter(pk=sync.pk).update(**changes)
 
 
 def _measure_job(sync: Any, worker: Usage, sandbox: Usage, name: str, rows: int) -> float:

@@ -19,6 +19,7 @@ from connections.addresses import AddressRefused
 from connections.declare import SettingsError
 from connections.models import Connection, Discovered
 from connections.salesforce import discover as salesforce
+from connections.salesforce import query
 from connections.salesforce.describe import ObjectDescribe
 from connections.salesforce.discover import ObjectSummary
 from connections.salesforce.errors import SalesforceError
@@ -34,7 +35,14 @@ TROUBLE = (AddressRefused, SalesforceError, SecretsUnreadable, SettingsError, So
 
 
 class DiscoveryFailed(Exception):
-    """A connection did not tell what it has. The message says why and what to do."""
+    """A connection did not tell what it has. The message says why and what to do.
+
+    position: of a filter that is wrong, the character, from 1; else None.
+    """
+
+    def __init__(self, message: str, position: int | None = None) -> None:
+        super().__init__(message)
+        self.position = position
 
 
 def objects(connection: Connection, *, refresh: bool = False) -> list[ObjectSummary]:
@@ -73,11 +81,18 @@ def columns(connection: Connection, selection: Selection, *, refresh: bool = Fal
 
     chosen = selection.table or selection.path or selection.query
     if selection.filter or selection.parameters:
-        # A mistake in a filter shows only when it is asked.
         chosen = json.dumps([chosen, selection.filter, dict(selection.parameters)])
     if len(chosen) > 200:
         return tuple(_asked(connection, ask))  # a long query is asked each time
     return tuple(_answer(connection, f"columns {chosen}", OF_A_SOURCE, ask, refresh))
+
+
+def count(connection: Connection, object: str, where: str) -> int:
+    """How many records of a Salesforce object meet a SOQL condition (without WHERE), asked now.
+
+    Raises DiscoveryFailed, with the position of the mistake when Salesforce tells it.
+    """
+    return int(_asked(connection, lambda: query.count(salesforce_session(connection), object, where)))
 
 
 def fetched_at(connection: Connection, what: str) -> datetime | None:
@@ -113,4 +128,4 @@ def _asked(connection: Connection, ask: Callable[[], Any]) -> Any:
     try:
         return ask()
     except TROUBLE as error:
-        raise DiscoveryFailed(f"{connection.name}: {error}") from None
+        raise DiscoveryFailed(f"{connection.name}: {error}", getattr(error, "position", None)) from None

@@ -17,7 +17,7 @@ from django.views.decorators.http import require_GET, require_POST
 from jobs import files, results, view
 from jobs.errors import JobRefused
 from jobs.models import LIVE, Batch, ErrorGroup, Job, JobEvent, Status
-from jobs.start import approve_job, cancel_job, reject_job, start_job
+from jobs.start import approve_job, cancel_job, reject_job, start_again, start_job
 from jobs.templatetags.dashboard import badge
 from orgs import access
 from orgs.access import Denied
@@ -33,7 +33,7 @@ View = Callable[..., HttpResponseBase]
 
 @admin.register(Job)
 class JobAdmin(TenantAdmin):
-    list_display = ["number", "sync", "shown_status", "started_by", "created_at", "duration", "rows", "reason"]
+    list_display = ["number", "what", "shown_status", "started_by", "created_at", "duration", "rows", "reason"]
     list_filter = ["status", ("sync", ScopedFilter), "created_at"]
     list_select_related = ["sync"]
     search_fields = ["=id", "sync__name"]
@@ -56,6 +56,10 @@ class JobAdmin(TenantAdmin):
     @admin.display(description="Job", ordering="pk")
     def number(self, job: Job) -> int:
         return job.pk
+
+    @admin.display(description="Sync", ordering="sync")
+    def what(self, job: Job) -> str:
+        return format_html('{}<br><span class="quiet">{}</span>', job.sync, job.action) if job.action else str(job.sync)
 
     @admin.display(description="Status", ordering="status")
     def shown_status(self, job: Job) -> str:
@@ -83,6 +87,7 @@ class JobAdmin(TenantAdmin):
             ("approve", "approve/", require_POST(self.approve_view)),
             ("reject", "reject/", require_POST(self.reject_view)),
             ("again", "again/", require_POST(self.again_view)),
+            ("replay", "replay/", require_POST(self.replay_view)),
         ]
         site = self.admin_site
         return [
@@ -153,6 +158,7 @@ class JobAdmin(TenantAdmin):
             "may_cancel": execute and job.status in _CANCELLABLE,
             "may_decide": approve and job.status == Status.WAITING_APPROVAL,
             "may_run_again": execute and job.status not in LIVE,
+            "may_replay": execute and job.status not in LIVE and job.replayable > 0 and job.files_removed_at is None,
         }
 
     def _deletes(self, request: HttpRequest, job: Job) -> dict[str, Any]:
@@ -231,9 +237,13 @@ class JobAdmin(TenantAdmin):
         return self._done(request, job, "is rejected; nothing was sent")
 
     def again_view(self, request: HttpRequest, job: Job) -> HttpResponse:
-        """Start the sync of this job again, as it is set up now."""
-        again = start_job(job.sync, by=actor_of(request), full_resync=job.full_resync)
-        return self._done(request, again, "was started")
+        """Do what this job was started for again, with its parameters, as the sync is set up now."""
+        return self._done(request, start_again(job, by=actor_of(request)), "was started")
+
+    def replay_view(self, request: HttpRequest, job: Job) -> HttpResponse:
+        """Start a job that reads nothing but the rows that were refused in this one."""
+        again = start_job(job.sync, by=actor_of(request), replay_of=job)
+        return self._done(request, again, f"was started: it tries {job.replayable:,} rows of job {job.pk} again")
 
     def _done(self, request: HttpRequest, job: Job, what: str) -> HttpResponse:
         messages.success(request, f"Job {job.pk} {what}.")

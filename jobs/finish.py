@@ -8,8 +8,9 @@ from typing import Any
 
 from django.db import transaction
 
-from connections.salesforce.errors import split_row_error, what_to_do
+from connections.salesforce.errors import split_row_error
 from jobs import files
+from jobs.advice import advice_for
 from jobs.leases import Lease
 from jobs.models import Batch, ErrorGroup, Job, Status
 from jobs.planning import Planner
@@ -149,7 +150,7 @@ def _error_group(job: Job, group: engine.ErrorGroup) -> ErrorGroup:
         rows=group.count,
         sample_row=group.sample_row,
         sample_message=storable(split_row_error(group.sample_message)[1] if refused_there else group.sample_message),
-        advice=what_to_do(group.code) if refused_there else "",
+        advice=advice_for(group.source, group.code),
     )
 
 

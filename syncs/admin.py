@@ -16,80 +16,33 @@ from django.utils.html import format_html, format_html_join
 from django.views.decorators.http import require_POST
 
 from connections.models import Connection
-from connections.sources.base import Selection
 from jobs.errors import JobRefused
 from jobs.models import LIVE, Job, Status
 from jobs.remove import delete_sync
-from jobs.start import start_job
 from jobs.templatetags.dashboard import badge
 from orgs import access, audit
 from orgs.access import Denied
 from orgs.grants_admin import GrantInline
 from orgs.models import Permission
-from orgs.tenant_admin import ScopedFilter, TenantAdmin, TenantInline, actor_of
-from syncs.forms import SELECTIONS, MappingForm, MappingFormSet, QuietFormSet, ScheduleForm, SyncForm
-from syncs.models import FieldMapping, Schedule, Sync
-from syncs.offers import Offers
+from orgs.tenant_admin import ScopedFilter, TenantAdmin, actor_of
+from syncs.action_pages import CHANGE, ActionPages
+from syncs.admin_lines import FieldMappingInline, ParameterInline, ScheduleInline, show_at_lines
+from syncs.asked import FILES, chosen, is_quiet, is_refresh, offers_of, propose, tried_filter
+from syncs.forms import SyncForm
+from syncs.models import FieldMapping, Sync
 from syncs.problems import problems_of
 
-CHANGE = "admin:syncs_sync_change"
 _JOBS_SHOWN = 10
-_BLANK_LINES = 3
-_FILES = "delimited_file"
-_AGAIN = ("_refresh", "_renew")  # buttons that show the form again: with what is chosen, and asked anew
-
-
-class QuietInline(TenantInline):
-    """Rows that are shown again unchecked while the form is only refreshed."""
-
-    def get_formset(self, request: HttpRequest, obj: Any = None, **kwargs: Any) -> Any:
-        quiet = _is_refresh(request)
-        members = {"quiet": quiet, "offers": offers_of(request, obj)}
-        kwargs["form"] = type(self.form.__name__, (self.form,), members)
-        formset: Any = super().get_formset(request, obj, **kwargs)
-        formset.quiet = quiet
-        return formset
-
-
-class FieldMappingInline(QuietInline):
-    model = FieldMapping
-    form = MappingForm
-    formset = MappingFormSet
-    fields = ["position", "source_column", "constant", "target", "when_blank", "too_precise"]
-    ordering = ["position", "pk"]
-    verbose_name_plural = "Mapping: which field gets what"
-
-    def get_extra(self, request: HttpRequest, obj: Any = None, **kwargs: Any) -> int:
-        return _BLANK_LINES
-
-
-class ScheduleInline(QuietInline):
-    model = Schedule
-    form = ScheduleForm
-    formset = QuietFormSet
-    fields = ["enabled", "every_minutes", "cron", "time_zone", "next_start_at", "last_skip"]
-    readonly_fields = ["next_start_at", "last_skip"]
-    verbose_name_plural = "Schedule: every so many minutes, or by a cron line"
-
-    # A schedule starts the sync: whoever sets it may do that by hand too.
-
-    def has_add_permission(self, request: HttpRequest, obj: Any = None) -> bool:
-        may_start = obj is None or access.may(actor_of(request), Permission.EXECUTE, obj)
-        return may_start and super().has_add_permission(request, obj)
-
-    has_change_permission = has_delete_permission = has_add_permission
-
-    def get_extra(self, request: HttpRequest, obj: Any = None, **kwargs: Any) -> int:
-        return 1 if self.has_add_permission(request, obj) else 0
+_CONFIRMED = "_confirmed"
 
 
 @admin.register(Sync)
-class SyncAdmin(TenantAdmin):
+class SyncAdmin(ActionPages, TenantAdmin):
     list_display = ["name", "object", "way", "short_mode", "next_start", "last_job", "verbs"]
     list_filter = ["mode", "paused", ("source", ScopedFilter), ("destination", ScopedFilter)]
     list_select_related = ["source", "destination", "schedule"]
     search_fields = ["name", "description", "object"]
-    inlines = [FieldMappingInline, ScheduleInline, GrantInline]
+    inlines = [FieldMappingInline, ParameterInline, ScheduleInline, GrantInline]
     radio_fields = {"mode": admin.VERTICAL, "compare": admin.VERTICAL}
     change_form_template = "syncs/change_form.html"
     delete_confirmation_template = "syncs/delete_confirmation.html"
@@ -97,7 +50,7 @@ class SyncAdmin(TenantAdmin):
 
     class Media:
         css = {"all": ["syncs/syncs.css"]}
-        js = ["syncs/form.js"]
+        js = ["syncs/form.js", "syncs/rules.js"]
 
     # --- the list ---
 
@@ -159,48 +112,90 @@ class SyncAdmin(TenantAdmin):
         self, request: HttpRequest, object_id: str | None = None, form_url: str = "", extra_context: Any = None
     ) -> Any:
         if request.method == "POST":
+            obj = self.get_object(request, object_id) if object_id else None
             # Django saves within a transaction, and within one no connection is asked for anything.
-            offers = offers_of(request, self.get_object(request, object_id) if object_id else None)
-            _ = offers.tables, offers.columns, offers.objects, offers.describe
+            offers = offers_of(request, obj)
+            _ = (
+                offers.tables,
+                offers.columns,
+                offers.objects,
+                offers.describe,
+                offers.parents,
+                tried_filter(request, obj),
+            )
+            if obj is not None and self.has_change_permission(request, obj) and not is_quiet(request):
+                answer = self._ask_before(request, obj)
+                if answer is not None:
+                    return answer
         return super().changeform_view(request, object_id, form_url, extra_context)
 
+    def _ask_before(self, request: HttpRequest, obj: Sync) -> HttpResponse | None:
+        """A page that says what the change costs, with buttons to go on and back; None when it costs nothing."""
+        if _CONFIRMED in request.POST:
+            return None
+        form = self.get_form(request, obj, change=True)(request.POST, instance=Sync.all_objects.get(pk=obj.pk))
+        if not form.is_valid():
+            return None  # the page with its errors comes first
+        told = obj.cost_of_change(form.cleaned_data["object"], form.cleaned_data["key_fields"])
+        if not told:
+            return None
+        own = ("csrfmiddlewaretoken", _CONFIRMED)
+        entered = [(name, value) for name, values in request.POST.lists() if name not in own for value in values]
+        context = {
+            **self.admin_site.each_context(request),
+            "title": f"Change sync '{obj}'?",
+            "opts": self.opts,
+            "original": obj,
+            "told": told,
+            "entered": entered,
+        }
+        return TemplateResponse(request, "syncs/confirm_change.html", context)
+
+    def save_model(self, request: HttpRequest, obj: Any, form: Any, change: bool) -> None:
+        before = Sync.all_objects.get(pk=obj.pk) if change else None
+        super().save_model(request, obj, form, change)
+        if before is not None and before.cost_of_change(obj.object, obj.key_fields):
+            obj.give_up_snapshot()
+
     def get_form(self, request: HttpRequest, obj: Any = None, change: bool = False, **kwargs: Any) -> Any:
-        members = {"offers": offers_of(request, obj), "actor": actor_of(request), "quiet": _is_refresh(request)}
+        members = {
+            "offers": offers_of(request, obj),
+            "actor": actor_of(request),
+            "quiet": is_quiet(request),
+            "tried": tried_filter(request, obj),
+        }
         names = [name for _, options in self.get_fieldsets(request, obj) for name in options["fields"]]
         fields = [name for name in names if name != "for_team"]
         form = type("SyncForm", (SyncForm,), members)
         return super().get_form(request, obj, change, **{**kwargs, "form": form, "fields": fields})
 
     def get_fieldsets(self, request: HttpRequest, obj: Any = None) -> Any:
+        """Those that are called late stand below the mapping."""
         top = ["name", "description", "paused"] if obj else ["name", "description", "for_team", "paused"]
-        source = _chosen(request, obj, "source") or (obj.source if obj else None)
-        selection = ["source_path"] if source and source.kind == _FILES else ["source_table", "source_query"]
+        source = chosen(request, obj, "source") or (obj.source if obj else None)
+        selection = ["source_path"] if source and source.kind == FILES else ["source_table", "source_query"]
+        behaviour = ["on_new", "on_changed", "changed_rule", "on_dropped", "expire_field"]
+        late = ["late", "collapse"]
+        guards = "A job that hits one shows its plan and waits for approval."
+        batches = "Most rows and bytes of CSV in one Salesforce job. The defaults suit nearly all."
+        sending = ["auto_assign", "duplicate_rules", "bulk_serial", "park_after", "hard_delete"]
         return [
             (None, {"fields": top}),
-            ("From", {"fields": ["source", *selection]}),
-            ("To", {"fields": ["destination", "object", "key_fields"]}),
-            ("How", {"fields": ["mode", "compare", "time_zone"]}),
+            ("From", {"fields": ["source", *selection, "source_filter", "source_rules", "columns"]}),
+            ("To", {"fields": ["destination", "object", "key_fields", "target_filter"]}),
+            ("How", {"fields": ["mode", *behaviour, "compare", "action_column", "time_zone"]}),
+            ("Options of sending", {"classes": late, "fields": sending}),
             (
                 "Guards against too many deletes",
-                {
-                    "fields": ["guard_rows", "guard_percent"],
-                    "description": "They matter for the mode mirror. A job that hits one shows its plan and waits.",
-                },
+                {"classes": late, "fields": ["guard_rows", "guard_percent"], "description": guards},
             ),
-            (
-                "Batches",
-                {
-                    "classes": ["collapse"],
-                    "fields": ["batch_rows", "batch_bytes"],
-                    "description": "Most rows and bytes of CSV in one Salesforce job. The defaults suit nearly all.",
-                },
-            ),
+            ("Batches", {"classes": late, "fields": ["batch_rows", "batch_bytes"], "description": batches}),
         ]
 
     def add_view(self, request: HttpRequest, form_url: str = "", extra_context: Any = None) -> HttpResponse:
         """The first page of adding is the choice of the two connections."""
-        chosen = [_chosen(request, None, name) for name in ("source", "destination")]
-        if request.method == "GET" and self.has_add_permission(request) and None in chosen:
+        ends = [chosen(request, None, name) for name in ("source", "destination")]
+        if request.method == "GET" and self.has_add_permission(request) and None in ends:
             rows = access.visible(actor_of(request), Connection.all_objects.defer("secrets"), Permission.EXECUTE)
             context = {
                 **self.admin_site.each_context(request),
@@ -210,8 +205,8 @@ class SyncAdmin(TenantAdmin):
                 "destinations": [each for each in rows if each.is_salesforce],
             }
             return TemplateResponse(request, "syncs/choose_connections.html", context)
-        if _is_refresh(request):
-            _propose(request, offers_of(request, None))
+        if is_refresh(request):
+            propose(request, offers_of(request, None))
         return super().add_view(request, form_url, extra_context)
 
     def render_change_form(self, request: HttpRequest, context: Any, *args: Any, **kwargs: Any) -> HttpResponse:
@@ -220,14 +215,15 @@ class SyncAdmin(TenantAdmin):
         may_change = self.has_change_permission(request, obj) if obj else self.has_add_permission(request)
         context["may_refresh"] = may_change
         if obj is not None:
-            actor = actor_of(request)
-            context["may_execute"] = access.may(actor, Permission.EXECUTE, obj)
+            context.update(self.action_context(request, obj))
             context["may_write"] = may_change
             context["jobs"] = Job.all_objects.filter(sync=obj).order_by("-pk")[:_JOBS_SHOWN]
-            context["problems"] = problems_of(obj, offers) if may_change and request.method == "GET" else []
+            problems = problems_of(obj, offers) if may_change and request.method == "GET" else []
+            context["problems"] = problems
+            show_at_lines(problems, context["inline_admin_formsets"])
         if may_change:
             # The form has asked by now, or does so here; the reasons stand above it.
-            _ = offers.tables, offers.objects, offers.columns, offers.describe
+            _ = offers.tables, offers.objects, offers.columns, offers.describe, offers.parents
             context["trouble"] = offers.trouble
         return super().render_change_form(request, context, *args, **kwargs)
 
@@ -252,28 +248,16 @@ class SyncAdmin(TenantAdmin):
     # --- verbs ---
 
     def get_urls(self) -> list[URLPattern]:
-        views = [("start", self.start_view), ("pause", self.pause_view), ("go_on", self.go_on_view)]
+        views = [("pause", self.pause_view), ("go_on", self.go_on_view)]
         site = self.admin_site
         return [
+            *self.action_urls(),
             *[
                 path(f"<path:object_id>/{name}/", site.admin_view(require_POST(view)), name=f"syncs_sync_{name}")
                 for name, view in views
             ],
             *super().get_urls(),
         ]
-
-    def start_view(self, request: HttpRequest, object_id: str) -> HttpResponse:
-        """Start a job, and go to its page."""
-        sync = self.get_object(request, object_id)
-        if sync is None:
-            return self._missing(request, object_id)
-        try:
-            job = start_job(sync, by=actor_of(request), full_resync=bool(request.POST.get("full_resync")))
-        except (Denied, JobRefused) as error:
-            messages.error(request, str(error))
-            return redirect(CHANGE, sync.pk)
-        messages.success(request, f"Job {job.pk} of '{sync}' was started.")
-        return redirect("admin:jobs_job_change", job.pk)
 
     def pause_view(self, request: HttpRequest, object_id: str) -> HttpResponse:
         return self._set_paused(request, object_id, True)
@@ -325,52 +309,3 @@ class SyncAdmin(TenantAdmin):
     def log_deletions(self, request: HttpRequest, queryset: Any) -> Any:
         """Deleting a sync writes its record itself."""
         return None
-
-
-def _is_refresh(request: HttpRequest) -> bool:
-    return request.method == "POST" and any(name in request.POST for name in _AGAIN)
-
-
-def _chosen(request: HttpRequest, obj: Sync | None, name: str) -> Connection | None:
-    """The connection that the form shows, where the person may execute on it."""
-    before = request.GET.get(name, "") if obj is None else str(getattr(obj, f"{name}_id"))
-    pk = request.POST.get(name) or before
-    rows = access.visible(actor_of(request), Connection.all_objects.all(), Permission.EXECUTE)
-    kind = {"kind": "salesforce"}
-    rows = rows.filter(**kind) if name == "destination" else rows.exclude(**kind)
-    found: Connection | None = rows.filter(pk=pk).first() if pk.isdecimal() and len(pk) < 19 else None
-    return found
-
-
-def offers_of(request: HttpRequest, obj: Sync | None) -> Offers:
-    """What the form of this request has to offer; one for all its parts."""
-    found: Offers | None = getattr(request, "sync_offers", None)
-    if found is None:
-        source, destination = (_chosen(request, obj, name) for name in ("source", "destination"))
-        table, query, file = (str(request.POST.get(name, getattr(obj, name, ""))).strip() for name in SELECTIONS)
-        if source is not None:  # the other kinds' fields are not on the form
-            table, query, file = ("", "", file) if source.kind == _FILES else (table, query, "")
-        chosen = str(request.POST.get("object", getattr(obj, "object", ""))).strip()
-        found = Offers(source, destination, Selection(table, query, file), chosen, refresh="_renew" in request.POST)
-        request.sync_offers = found  # type: ignore[attr-defined]
-    return found
-
-
-def _propose(request: HttpRequest, offers: Offers) -> None:
-    """Fill the mapping, while nobody has entered a line, with columns and fields of the same name."""
-    post: Any = request.POST.copy()
-    total = post.get("mappings-TOTAL_FORMS", "")
-    count = int(total) if total.isdecimal() and len(total) < 5 else 0
-    if any(post.get(f"mappings-{index}-{name}") for index in range(count) for name in ("source_column", "target")):
-        return
-    pairs = offers.proposals()
-    if not pairs:
-        return
-    for index, (column, target) in enumerate(pairs):
-        row = {"position": index + 1, "source_column": column, "target": target, "constant": ""}
-        for name, value in {**row, "when_blank": "leave", "too_precise": "reject"}.items():
-            post[f"mappings-{index}-{name}"] = str(value)
-    post["mappings-TOTAL_FORMS"] = str(len(pairs) + _BLANK_LINES)
-    for index in range(len(pairs), len(pairs) + _BLANK_LINES):
-        post[f"mappings-{index}-when_blank"], post[f"mappings-{index}-too_precise"] = "leave", "reject"
-    request.POST = post

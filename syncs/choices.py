@@ -1,4 +1,4 @@
-"""What can be chosen for a setting of a sync, and how it is called on the page. Their meaning: docs/reference/sync.md."""
+"""What can be chosen for a setting of a sync, and how it is called. What it means: docs/reference/sync.md."""
 
 from __future__ import annotations
 

@@ -75,32 +75,30 @@ def _of_comparing(sync: Sync, behaviour: Behaviour) -> Iterator[Complaint]:
         yield (
             "compare",
             (
-                f"The mode '{sync.mode}' {verb} what left the source, and with compare = nothing nobody knows what that "
-                "is. Compare with the snapshot or the destination."
+                f"The mode '{sync.mode}' {verb} what left the source, and with compare = nothing nobody knows what "
+                "that is. Compare with the snapshot or the destination."
             ),
         )
     if sync.action_column and not nothing:
         yield (
             "action_column",
             (
-                "An action column says per row what to do, which goes with compare = nothing only. Choose that, or clear "
-                "the action column."
+                "An action column says per row what to do, which goes with compare = nothing only. Choose that, or "
+                "clear the action column."
             ),
         )
     if sync.target_filter and sync.compare != Compare.DESTINATION:
         yield (
             "target_filter",
-            (
-                "A target filter says which records take part in compare = destination. Choose that, or clear the filter."
-            ),
+            ("A target filter says which records take part in compare = destination. Choose that, or clear it."),
         )
     keyless = nothing and not sync.action_column and (sync.mode == Mode.INSERT or _publishes(sync))
     if not sync.key_fields and not keyless:
         yield (
             "key_fields",
             (
-                "Choose the sync key, to know which record a row is. Only the mode 'insert' with compare = nothing needs "
-                "none."
+                "Choose the sync key, to know which record a row is. Only the mode 'insert' with compare = nothing "
+                "needs none."
             ),
         )
 

@@ -7,36 +7,20 @@ from collections.abc import Iterable
 from typing import Any
 
 from django import forms
-from django.forms.models import BaseInlineFormSet
-from django.forms.utils import ErrorDict, ErrorList
 
-from connections.salesforce.describe import Field
 from orgs import access
 from orgs.access import Actor
 from orgs.models import Permission
+from syncs.choices import ColumnType, Mode
 from syncs.engine.families import family_of
-from syncs.models import FieldMapping, Schedule, Sync
+from syncs.line_forms import Quiet
+from syncs.models import Schedule, Sync
 from syncs.offers import Offers
+from syncs.widgets import Part, RowsField, RowsWidget, RuleField, TryWidget, select
 
 SELECTIONS = ("source_table", "source_query", "source_path")
 
 Choices = list[tuple[str, str]]
-
-
-class Quiet:
-    """A form that is shown again as it was entered, unchecked and unsaved, while `quiet` is set."""
-
-    quiet = False
-
-    def full_clean(self) -> None:
-        if not self.quiet:
-            super().full_clean()  # type: ignore[misc]
-            return
-        self._errors: Any = ErrorDict()
-        self.cleaned_data: dict[str, Any] = {}
-
-    def is_valid(self) -> bool:
-        return not self.quiet and super().is_valid()  # type: ignore[misc]
 
 
 class NamesField(forms.Field):
@@ -53,15 +37,38 @@ class NamesField(forms.Field):
 
 
 class SyncForm(Quiet, forms.ModelForm):
-    """A sync; `offers` and `actor` are set by the admin for each request."""
+    """A sync; `offers`, `actor` and `tried` (of the target filter) are set by the admin for each request."""
 
     offers: Offers
     actor: Actor
+    tried: tuple[bool, str] | None = None
     key_fields = NamesField(
         label="Sync key",
         required=False,
         help_text="The mapped field, or fields, by which a row and a record are the same thing; best an external id. "
         "None only for mode insert with compare = nothing.",
+    )
+    source_rules = RuleField(
+        label="Or rules", help_text="Instead of the source filter: only rows for which they hold are read."
+    )
+    changed_rule = RuleField(
+        label="Where", help_text="A changed record is updated where this holds, over values of the row and the record."
+    )
+    columns = RowsField(
+        label="Column types",
+        required=False,
+        says=lambda row: bool(row.get("name")) and (row.get("type", "text") != "text" or bool(row.get("format"))),
+        widget=RowsWidget(
+            [
+                Part("name", "Column"),
+                Part("type", "holds", ColumnType.choices),
+                Part("format", "Dates are written as"),
+            ],
+            spare=3,
+            title="More than text",
+        ),
+        help_text="For columns whose dates are not written as YYYY-MM-DD (give the format, such as %d.%m.%Y), and for "
+        "expressions and rules, which compare numbers and dates as such.",
     )
 
     class Meta:
@@ -70,6 +77,13 @@ class SyncForm(Quiet, forms.ModelForm):
         widgets = {
             "description": forms.Textarea(attrs={"rows": 2, "cols": 60}),
             "source_query": forms.Textarea(attrs={"rows": 5, "cols": 80, "spellcheck": "false"}),
+            "source_filter": forms.Textarea(attrs={"rows": 2, "cols": 80, "spellcheck": "false"}),
+            "target_filter": TryWidget(attrs={"rows": 2, "cols": 80, "spellcheck": "false"}),
+        }
+        labels = {
+            "on_new": "New records",
+            "on_changed": "Changed records",
+            "on_dropped": "Dropped records",
         }
 
     def __init__(self, *args: Any, **options: Any) -> None:
@@ -85,7 +99,14 @@ class SyncForm(Quiet, forms.ModelForm):
         if offered is not None:
             self._choose("object", [(each.name, f"{each.label} ({each.name})") for each in offered], "---------")
         self._offer_keys()
+        self._offer_columns()
+        self._offer_fields()
         self._choose("time_zone", [(zone, zone) for zone in sorted(zoneinfo.available_timezones())])
+        for name, usual in (("on_new", "insert"), ("on_changed", "update"), ("on_dropped", "ignore")):
+            # A custom sync says all three; they begin as those of an upsert.
+            self.fields[name].choices = [each for each in self.fields[name].choices if each[0]]  # type: ignore[attr-defined]
+            self.initial[name] = self.initial.get(name) or usual
+        self._guard_hard_delete()
 
     def _limit(self, name: str) -> None:
         """Connections that the person may execute on, and the present one, which may stay."""
@@ -112,9 +133,53 @@ class SyncForm(Quiet, forms.ModelForm):
         shown = [(each.name, f"{each.label} ({each.name}){', external id' * each.external_id}") for each in keys]
         self.fields["key_fields"].widget = forms.SelectMultiple(choices=shown, attrs={"size": 6})
 
+    def _offer_columns(self) -> None:
+        columns = self.offers.columns
+        parameters = () if self.instance._state.adding else self.instance.parameters.values_list("name", flat=True)
+        for name in ("source_rules", "changed_rule"):
+            widget: Any = self.fields[name].widget
+            widget.attrs.update({"rows": 3, "cols": 80, "spellcheck": "false"})
+            widget.columns, widget.parameters = columns or (), tuple(parameters)
+        if columns is not None:
+            types: Any = self.fields["columns"].widget
+            types.fixed = columns
+            self._choose("action_column", [(each, each) for each in columns], "---------")
+
+    def _offer_fields(self) -> None:
+        target_filter: Any = self.fields["target_filter"].widget
+        target_filter.tried, target_filter.may_try = self.tried, self.offers.destination is not None
+        rule: Any = self.fields["changed_rule"].widget
+        describe = self.offers.describe
+        rule.fields = []
+        if describe is None:
+            return
+        fields = sorted(describe.fields.values(), key=lambda each: each.label.lower())
+        rule.fields = [(each.name, f"{each.label} ({each.name})") for each in fields if family_of(each.type)]
+        dates = [each for each in fields if each.type in ("date", "datetime") and each.updateable]
+        self._choose("expire_field", [(each.name, f"{each.label} ({each.name})") for each in dates], "---------")
+
+    @property
+    def may_hard_delete(self) -> bool:
+        """Whether the person may switch hard delete on; of a new sync its maker gets every grant."""
+        if self.instance._state.adding:
+            return Permission.HARD_DELETE in self.actor.ceiling
+        return access.may(self.actor, Permission.HARD_DELETE, self.instance)
+
+    def _guard_hard_delete(self) -> None:
+        field = self.fields["hard_delete"]
+        if not self.instance.hard_delete and not self.may_hard_delete:
+            field.widget.attrs["disabled"] = True
+            field.help_text = f"{field.help_text} You do not hold it on this sync."
+
+    def clean_hard_delete(self) -> bool:
+        wanted: bool = self.cleaned_data["hard_delete"]
+        if wanted and not self.instance.hard_delete and not self.may_hard_delete:
+            raise forms.ValidationError("Switching this on takes the permission 'hard delete' on the sync.")
+        return wanted
+
     def _choose(self, name: str, choices: Choices, blank: str | None = None) -> None:
         if name in self.fields:
-            self.fields[name].widget = _select(choices, self[name].value(), blank)
+            self.fields[name].widget = select(choices, self[name].value(), blank)
 
     def clean(self) -> dict[str, Any]:
         cleaned: dict[str, Any] = super().clean() or self.cleaned_data
@@ -122,66 +187,11 @@ class SyncForm(Quiet, forms.ModelForm):
             # Another kind of source has other fields; what was chosen in the old one is void.
             if name not in self.fields:
                 setattr(self.instance, name, "")
+        if cleaned.get("mode") != Mode.CUSTOM:
+            # Shown for the mode custom only; what stands there without anybody having seen it is no change.
+            for name in ("on_new", "on_changed", "on_dropped"):
+                cleaned[name] = getattr(self.instance, name)
         return cleaned
-
-
-class MappingForm(Quiet, forms.ModelForm):
-    """One line of the mapping."""
-
-    offers: Offers
-
-    class Meta:
-        model = FieldMapping
-        fields = ["position", "source_column", "constant", "target", "when_blank", "too_precise"]
-
-    def __init__(self, *args: Any, **options: Any) -> None:
-        super().__init__(*args, **options)
-        if "target" not in self.fields:
-            return
-        self.fields["position"].required = False
-        if self.instance._state.adding:
-            self.initial["position"] = None
-        columns, fields = self.offers.columns, self.offers.fields()
-        if columns is not None:
-            shown = self["source_column"].value()
-            self.fields["source_column"].widget = _select([(each, each) for each in columns], shown, "(a constant)")
-        if fields is not None:
-            targets = [(each.name, described(each)) for each in fields]
-            self.fields["target"].widget = _select(targets, self["target"].value(), "---------")
-
-    def clean(self) -> dict[str, Any]:
-        cleaned: dict[str, Any] = super().clean() or self.cleaned_data
-        if (cleaned.get("source_column") is None) == (cleaned.get("constant") is None):
-            raise forms.ValidationError("Give this line either a source column or a constant, not both.")
-        return cleaned
-
-
-class QuietFormSet(BaseInlineFormSet):
-    """Lines below a sync, which may be shown again unchecked."""
-
-    quiet = False
-
-    def full_clean(self) -> None:
-        if not self.quiet:
-            super().full_clean()
-            return
-        self._errors = [ErrorDict() for _ in self.forms]
-        self._non_form_errors = ErrorList()
-
-    def is_valid(self) -> bool:
-        return not self.quiet and super().is_valid()
-
-
-class MappingFormSet(QuietFormSet):
-    def clean(self) -> None:
-        """Lines without a position come last, in the order in which they stand."""
-        super().clean()
-        lines = [form for form in self.forms if form.has_changed() and form not in self.deleted_forms]
-        last = max((form.cleaned_data.get("position") or 0 for form in self.forms if form.is_valid()), default=0)
-        for form in lines:
-            if form.is_valid() and form.cleaned_data.get("position") is None:
-                last += 1
-                form.cleaned_data["position"] = form.instance.position = last
 
 
 class ScheduleForm(Quiet, forms.ModelForm):
@@ -193,22 +203,7 @@ class ScheduleForm(Quiet, forms.ModelForm):
         super().__init__(*args, **options)
         if "time_zone" in self.fields:
             zones = [(zone, zone) for zone in sorted(zoneinfo.available_timezones())]
-            self.fields["time_zone"].widget = _select(zones, self["time_zone"].value())
-
-
-def described(field: Field) -> str:
-    """A field, as a person chooses it: label, API name, type, length, and whether a new record needs it."""
-    size = f" {field.length}" if field.length else ""
-    required = ", required" if field.required_on_insert else ""
-    return f"{field.label} ({field.name}) - {field.type}{size}{required}"
-
-
-def _select(choices: Choices, value: Any, blank: str | None = None) -> forms.Select:
-    """A dropdown. What is stored and not offered any more stays, and says so."""
-    shown = list(choices) if blank is None else [("", blank), *choices]
-    if value and value not in {each for each, _ in choices}:
-        shown.append((value, f"{value} (not found)"))
-    return forms.Select(choices=shown)
+            self.fields["time_zone"].widget = select(zones, self["time_zone"].value())
 
 
 def _ids(rows: Any) -> Iterable[int]:

@@ -351,10 +351,13 @@ class FieldMapping(TenantModel):
         ]
 
     def __str__(self) -> str:
-        if self.expression is not None:
-            return f"{self.expression} -> {self.target}"
-        value = self.source_column if self.source_column is not None else f"'{self.constant}'"
-        return f"{value} -> {self.target}"
+        return f"{self.value_in_words} -> {self.target}"
+
+    @property
+    def value_in_words(self) -> str:
+        """Where the value comes from: a column, an expression, or a constant in quotes."""
+        plain = self.expression if self.expression is not None else self.source_column
+        return f"'{self.constant}'" if plain is None else plain
 
     def clean(self) -> None:
         if [self.source_column, self.constant, self.expression].count(None) != 2:
@@ -375,6 +378,11 @@ class FieldMapping(TenantModel):
             check_replacements(self.replacements)
         except BadShape as error:
             raise ValidationError({"replacements": str(error)}) from None
+
+    @property
+    def lookup(self) -> dict[str, str] | None:
+        """The parent object and its field, or None."""
+        return {"object": self.lookup_object, "field": self.lookup_field} if self.lookup_field else None
 
     def options(self) -> list[str]:
         """What differs from the usual about this line, a few words each."""

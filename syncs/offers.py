@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import re
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from functools import cached_property, partial
 from typing import TypeVar
 
@@ -16,6 +16,8 @@ from connections.salesforce.discover import ObjectSummary
 from connections.sources.base import Selection, Table
 from syncs.engine.families import family_of
 
+_MOST_PARENTS = 10
+
 Answer = TypeVar("Answer")
 
 
@@ -23,14 +25,17 @@ Answer = TypeVar("Answer")
 class Offers:
     """Asked for at most once each, and only when somebody looks.
 
-    source, destination: the connections, or None where the person may not execute on them. selection, object: what is
-    chosen so far. refresh: ask the connections anew. trouble: why something could not be offered, in words.
+    source, destination: the connections, or None where the person may not execute on them. selection, object, keys:
+    what is chosen so far. lines: of the mapping, pairs of the target and the parent object of its lookup, or "".
+    refresh: ask the connections anew. trouble: why something could not be offered, in words.
     """
 
     source: Connection | None
     destination: Connection | None
     selection: Selection
     object: str
+    keys: Sequence[str] = ()
+    lines: Sequence[tuple[str, str]] = ()
     refresh: bool = False
     trouble: list[str] = dataclasses.field(default_factory=list)
 
@@ -49,20 +54,22 @@ class Offers:
         if source is None or not (chosen.table or chosen.query or chosen.path):
             return None
         listed = next((each for each in self.tables or [] if each.name == (chosen.table or chosen.path)), None)
-        if listed is not None and listed.columns:
+        # Whether a filter can be understood is seen only by asking with it.
+        if listed is not None and listed.columns and not chosen.filter:
             return listed.columns
         return self._try(lambda: discover.columns(source, chosen, refresh=self.refresh))
 
     @cached_property
     def objects(self) -> list[ObjectSummary] | None:
-        """Objects that the connected user may write, by label; None when Salesforce cannot tell."""
+        """Objects that the connected user may write, by label, platform events last; None when it cannot tell."""
         destination = self.destination
         if destination is None:
             return None
         found = self._try(lambda: discover.objects(destination, refresh=self.refresh))
         if found is None:
             return None
-        return sorted((each for each in found if each.createable or each.updateable), key=lambda each: each.label)
+        writable = (each for each in found if each.createable or each.updateable or each.deletable)
+        return sorted(writable, key=lambda each: (each.name.endswith("__e"), each.label.lower()))
 
     @cached_property
     def describe(self) -> ObjectDescribe | None:
@@ -72,7 +79,7 @@ class Offers:
             return None
         return self._try(lambda: discover.describe(destination, self.object, refresh=self.refresh))
 
-    def parents(self, names: Iterable[str]) -> dict[str, ObjectDescribe]:
+    def describes(self, names: Iterable[str]) -> dict[str, ObjectDescribe]:
         """By API name, those of these objects that Salesforce tells of."""
         destination = self.destination
         if destination is None:
@@ -84,16 +91,62 @@ class Offers:
                 found[name] = parent
         return found
 
+    @cached_property
+    def parents(self) -> dict[str, list[Field]]:
+        """Of the parent objects that lines look up: fields by which a record can be found, ids and external ids first.
+
+        A reference to one object only is looked up there, so its fields are offered before anybody chose it.
+        """
+        if self.describe is None or self.destination is None:
+            return {}
+        found: dict[str, list[Field]] = {}
+        for target, chosen in self.lines:
+            field = self.describe.field(target)
+            if field is None or field.type != "reference":
+                continue
+            name = chosen or (field.reference_to[0] if len(field.reference_to) == 1 else "")
+            if name and name not in found and len(found) < _MOST_PARENTS:
+                found[name] = self._fields_of_parent(name)
+        return found
+
+    def _fields_of_parent(self, name: str) -> list[Field]:
+        destination = self.destination
+        assert destination is not None
+        described = self._try(lambda: discover.describe(destination, name, refresh=self.refresh))
+        fields = [] if described is None else [*described.fields.values()]
+        usable = [each for each in fields if family_of(each.type) is not None and each.type != "textarea"]
+        return sorted(usable, key=lambda each: (not (each.external_id or each.id_lookup), each.label.lower()))
+
     def fields(self) -> list[Field] | None:
-        """Fields of the object that a line can be mapped to, the required ones first."""
+        """Fields of the object that a line can be mapped to, the required ones first.
+
+        A field that nobody may write can be a key all the same: the id, and what is chosen as one.
+        """
         if self.describe is None:
             return None
+        keys = {name.lower() for name in self.keys}
         found = [
             each
             for each in self.describe.fields.values()
-            if (each.createable or each.updateable) and family_of(each.type) is not None
+            if (each.createable or each.updateable or each.type == "id" or each.name.lower() in keys)
+            and family_of(each.type) is not None
         ]
-        return sorted(found, key=lambda each: (not each.required_on_insert, each.label.lower()))
+        return sorted(found, key=lambda each: (not each.required_on_insert, each.type == "id", each.label.lower()))
+
+    def try_filter(self, where: str) -> tuple[bool, str]:
+        """Whether Salesforce takes a condition on the chosen object, and what to tell about that."""
+        if self.destination is None or not self.object:
+            return False, "Choose an object first."
+        try:
+            found = discover.count(self.destination, self.object, where)
+        except DiscoveryFailed as error:
+            before = where[: (error.position or 1) - 1][-30:]
+            place = f" The mistake is behind: {before!r}." if error.position and before.strip() else ""
+            return False, f"{error}{place}"
+        if not where.strip():
+            return True, f"Without a filter, all {found:,} records of {self.object} take part."
+        records = "1 record meets" if found == 1 else f"{found:,} records meet"
+        return True, f"{records} this filter."
 
     def proposals(self) -> list[tuple[str, str]]:
         """Pairs of a column and the field whose label or API name it has; each field once."""

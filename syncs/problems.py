@@ -23,6 +23,6 @@ def problems_of(sync: Sync, offers: Offers) -> list[Problem]:
         return [
             Problem("Connection", "", reason, "Correct that, then open this page again.") for reason in offers.trouble
         ]
-    spec = sync.spec()
-    parents = offers.parents(lookups.objects_of(spec, describe))
+    spec = sync.spec_to_look_at()
+    parents = offers.describes(lookups.objects_of(spec, describe))
     return validate.problems(spec, dataclasses.replace(describe, parents=parents), columns)

@@ -107,7 +107,7 @@ def check_columns(columns: Any) -> None:
 
 
 def check_replacements(replacements: Any) -> None:
-    """What is replaced in a value: a list of {pattern, replacement}. Raises BadShape, also for a pattern of no sense."""
+    """What is replaced in a value: a list of {pattern, replacement}. Raises BadShape, for bad patterns too."""
     if not isinstance(replacements, list) or len(replacements) > _MOST_REPLACEMENTS:
         raise BadShape(f"Give a list of at most {_MOST_REPLACEMENTS} replacements.")
     for each in replacements:

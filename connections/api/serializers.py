@@ -218,3 +218,14 @@ class UploadSerializer(serializers.Serializer):
 
 class UploadedSerializer(serializers.Serializer):
     path = serializers.CharField(help_text="As a sync names it, in `source_path`.")
+
+
+class FilterSerializer(serializers.Serializer):
+    object = serializers.CharField(max_length=100, help_text="API name of an object.")
+    filter = serializers.CharField(
+        max_length=10_000, allow_blank=True, help_text="A SOQL condition, without WHERE; blank counts all records."
+    )
+
+
+class CountSerializer(serializers.Serializer):
+    records = serializers.IntegerField(help_text="How many records meet the filter.")

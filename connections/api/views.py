@@ -75,11 +75,12 @@ class ConnectionView(Editable):
         "fields": Permission.EXECUTE,
         "tables": Permission.EXECUTE,
         "columns": Permission.EXECUTE,
+        "count": Permission.EXECUTE,
         "upload": Permission.WRITE,
     }
-    slow = frozenset({"check", "objects", "fields", "tables", "columns"})
+    slow = frozenset({"check", "objects", "fields", "tables", "columns", "count"})
     answers = {discover.DiscoveryFailed: Unprocessable, SecretsUnreadable: Conflict}
-    more_errors = dict.fromkeys(("objects", "fields", "tables", "columns"), ("422",))
+    more_errors = dict.fromkeys(("objects", "fields", "tables", "columns", "count"), ("422",))
 
     def get_queryset(self) -> QuerySet[Connection]:
         return with_stored_secrets(super().get_queryset())
@@ -160,6 +161,13 @@ class ConnectionView(Editable):
         selection.is_valid(raise_exception=True)
         found = discover.columns(connection, Selection(**selection.validated_data), refresh=_refresh(request))
         return Response({"results": list(found)})
+
+    @extend_schema(request=shown.FilterSerializer, responses=shown.CountSerializer)
+    @action(detail=True, methods=["post"], filterset_class=None, pagination_class=None)
+    def count(self, request: Request, pk: str) -> Response:
+        """Try a target filter: how many records of a Salesforce object meet it. 422 says where it is wrong."""
+        connection, asked = self.get_object(), self.input(shown.FilterSerializer)
+        return Response({"records": discover.count(connection, asked["object"], asked["filter"])})
 
     @extend_schema(responses=shown.StoredFilesSerializer)
     @action(detail=True, filterset_class=None, pagination_class=None)

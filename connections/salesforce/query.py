@@ -21,9 +21,11 @@ from connections.salesforce.session import SalesforceSession
 MAX_QUERY_BYTES = 12_000
 MAX_KEYS = 200
 
-# How Salesforce says where a query is wrong, below a line with a caret (as its API answers; not documented).
-_PLACE = re.compile(r"ERROR at Row:(\d+):Column:(\d+)\s*(.*)", re.DOTALL)
 _API_NAME = re.compile(r"[A-Za-z]\w*")
+# Salesforce names a place in one of two ways, and sometimes only the word.
+_PLACE = re.compile(r"(?:ERROR at Row:|\bline )(\d+):(?:Column:)?(\d+)\s*(.*)", re.DOTALL)
+_CHARACTER = re.compile(r"at character '(.)'")
+_TOKEN = re.compile(r"unexpected token: '([^']+)'")
 # Literals without quotes (SOQL reference, "Date Formats and Date Literals"); their form was checked before.
 _BARE_TYPES = frozenset({"date", "datetime", "time", "boolean"})
 _NUMBER_TYPES = frozenset({"int", "long", "double", "currency", "percent"})
@@ -85,17 +87,25 @@ def count(session: SalesforceSession, object: str, where: str) -> int:
 def _filter_error(error: PermanentError, condition: str, start: int) -> FilterRefused:
     """What Salesforce says about a query, told of the condition in it, which begins at the character `start`."""
     found = _PLACE.search(error.what_happened)
-    if not found:
-        return FilterRefused(error.what_happened, code=error.code, http_status=error.http_status)
-    row, column, text = int(found[1]), int(found[2]), found[3].strip()
-    before = sum(len(line) + 1 for line in condition.split("\n")[: row - 1])
-    position = column - start if row == 1 else before + column
-    place = f" at character {position}" if 1 <= position <= len(condition) else ""
+    if found:
+        row, column, text = int(found[1]), int(found[2]), found[3].strip()
+        before = sum(len(line) + 1 for line in condition.split("\n")[: row - 1])
+        position = column - start if row == 1 else before + column
+        # Where a single character is named, columns may count from 0.
+        named = _CHARACTER.search(text)
+        if named and condition[position : position + 1] == named[1] != condition[position - 1 : position]:
+            position += 1
+    else:
+        text, token = error.what_happened, _TOKEN.search(error.what_happened)
+        once = token is not None and condition.count(token[1]) == 1
+        position = condition.index(token[1]) + 1 if token is not None and once else 0
+    inside = 1 <= position <= len(condition)
+    place = f" at character {position}" if inside else ""
     return FilterRefused(
         f"Salesforce does not take the filter{place}: {text}",
         code=error.code,
         http_status=error.http_status,
-        position=position if place else None,
+        position=position if inside else None,
     )
 
 

@@ -41,14 +41,15 @@ class Selection:
     """What to read: exactly one of a table, a query or a path is not empty.
 
     filter: a condition in the source's own language, without WHERE, or "". parameters: text by name; a filter, a query
-    or a path says `@name` where it wants one.
+    or a path says `@name` where it wants one. None stands for a value that is not known yet: then columns can be told
+    where no path depends on it, and rows are not meant to be read.
     """
 
     table: str = ""
     query: str = ""
     path: str = ""
     filter: str = ""
-    parameters: Mapping[str, str] = dataclasses.field(default_factory=dict, hash=False)
+    parameters: Mapping[str, str | None] = dataclasses.field(default_factory=dict, hash=False)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -141,7 +142,7 @@ def checked_columns(columns: tuple[str, ...], name: str) -> tuple[str, ...]:
     return columns
 
 
-def parameters_in_words(parameters: Mapping[str, str]) -> str:
+def parameters_in_words(parameters: Mapping[str, str | None]) -> str:
     """What parameters there are, to go on a sentence that names one which is not among them."""
     names = [f"@{name}" for name in sorted(parameters)]
     return f"; those are {', '.join(names)}" if names else "; it has none"

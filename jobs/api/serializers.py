@@ -10,6 +10,7 @@ from orgs.api.parsers import LARGEST_NUMBER
 class JobSerializer(serializers.ModelSerializer):
     counts = serializers.DictField(help_text="Rows per outcome.")
     progress = serializers.DictField(help_text="How far it is.")
+    parameters = serializers.DictField(help_text="Values by name, fixed when it was started.")
 
     class Meta:
         model = Job
@@ -21,6 +22,9 @@ class JobSerializer(serializers.ModelSerializer):
             "status",
             "reason",
             "full_resync",
+            "baseline",
+            "replay_of",
+            "parameters",
             "salesforce_org_id",
             "counts",
             "progress",

@@ -53,8 +53,9 @@ class JobView(Readable):
         "cancel": Permission.EXECUTE,
         "approve": Permission.APPROVE,
         "reject": Permission.APPROVE,
+        "replay": Permission.EXECUTE,
     }
-    slow = frozenset({"refused_csv", "row_errors", "row_error"})
+    slow = frozenset({"replay", "refused_csv", "row_errors", "row_error"})
     answers = {JobRefused: Conflict}
     more_errors = dict.fromkeys(("refused_csv", "row_errors", "row_error"), ("409",))
 
@@ -81,6 +82,14 @@ class JobView(Readable):
         job = self.get_object()
         start.reject_job(job, by=self.actor, reason=self.input(RejectSerializer)["reason"])
         return Response(JobSerializer(job).data)
+
+    @extend_schema(request=None, responses={201: OpenApiResponse(JobSerializer, "The job that was started.")})
+    @action(detail=True, methods=["post"], filterset_class=None)
+    def replay(self, request: Request, pk: str) -> Response:
+        """Start a job of the same sync that reads nothing but the rows that were refused in this one."""
+        job: Any = self.get_object()
+        again = start.start_job(job.sync, by=self.actor, replay_of=job)
+        return Response(JobSerializer(again).data, status=201)
 
     @extend_schema(responses=EventSerializer(many=True))
     @action(detail=True, filterset_class=None, pagination_class=OldestFirst)

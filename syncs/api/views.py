@@ -12,22 +12,33 @@ from rest_framework.decorators import action
 from rest_framework.exceptions import ValidationError
 from rest_framework.request import Request
 from rest_framework.response import Response
+from rest_framework.utils.urls import replace_query_param
 
 from connections.secrets import SecretsUnreadable
 from jobs import remove, start
 from jobs.api.serializers import JobSerializer
 from jobs.errors import JobRefused
 from jobs.models import Job
+from jobs.parked import parked_count, parked_rows, release_parked
 from orgs import access, audit
 from orgs.api.base import Editable
 from orgs.api.errors import Conflict, Unprocessable
 from orgs.api.filters import IdFilter
 from orgs.models import Permission
-from syncs.api.serializers import ProblemsSerializer, RunSerializer, SyncSerializer, with_parts
+from syncs.api.serializers import (
+    ParkedRowsQuery,
+    ParkedRowsSerializer,
+    ProblemsSerializer,
+    ReleasedSerializer,
+    ReleaseSerializer,
+    RunSerializer,
+    SyncSerializer,
+    with_parts,
+)
 from syncs.models import Sync
 from syncs.offers import Offers
 from syncs.problems import problems_of
-from syncs.selections import selection_of
+from syncs.selections import selection_to_look_at
 
 _KEY = OpenApiParameter(
     "Idempotency-Key",
@@ -47,8 +58,11 @@ _EXAMPLE: dict[str, Any] = {
     "mappings": [
         {"target": "External_Id__c", "source_column": "id"},
         {"target": "Name", "source_column": "name", "when_blank": "clear"},
-        {"target": "Industry", "constant": "Energy"},
+        {"target": "Industry", "constant": "Energy", "write_on": "insert"},
+        {"target": "OwnerId", "source_column": "mail", "lookup": {"object": "User", "field": "Email"}},
     ],
+    "parameters": [{"name": "country", "default": "DE"}],
+    "source_filter": "country = @country",
     "schedule": {"cron": "30 6 * * 1-5", "time_zone": "Europe/Berlin"},
     "for_team": 1,
 }
@@ -83,10 +97,11 @@ class SyncView(Editable):
         "run": Permission.EXECUTE,
         "pause": Permission.WRITE,
         "resume": Permission.WRITE,
+        "release": Permission.EXECUTE,
     }
-    slow = frozenset({"run", "problems"})
+    slow = frozenset({"run", "problems", "parked", "release"})
     answers = {JobRefused: Conflict, SecretsUnreadable: Conflict}
-    more_errors = {"run": ("422",)}
+    more_errors = {"run": ("422",), "parked": ("409",)}
 
     def get_queryset(self) -> QuerySet[Sync]:
         return with_parts(super().get_queryset())
@@ -107,26 +122,27 @@ class SyncView(Editable):
         """Start a job of the sync."""
         sync, options = self.get_object(), self.input(RunSerializer)
         key = _key_of(request)
-        earlier = self._earlier(key, sync, options["full_resync"])
+        earlier = self._earlier(key, sync, options)
         if earlier is not None:
             return earlier
         try:
-            job = start.start_job(sync, by=self.actor, full_resync=options["full_resync"], idempotency_key=key)
+            job = start.start_job(sync, by=self.actor, idempotency_key=key, **options)
         except (IntegrityError, JobRefused):
             # The same call may have been faster on another way.
-            earlier = self._earlier(key, sync, options["full_resync"])
+            earlier = self._earlier(key, sync, options)
             if earlier is None:
                 raise
             return earlier
         return Response(JobSerializer(job).data, status=201)
 
-    def _earlier(self, key: str | None, sync: Sync, full_resync: bool) -> Response | None:
+    def _earlier(self, key: str | None, sync: Sync, options: dict[str, Any]) -> Response | None:
         """The answer when a job was started by this key already."""
         known = Job.all_objects.filter(organization=self.actor.organization, idempotency_key=key)
         job = None if key is None else known.first()
         if job is None:
             return None
-        if (job.sync_id, job.full_resync) != (sync.pk, full_resync):
+        same = (job.sync_id, job.full_resync, job.baseline) == (sync.pk, options["full_resync"], options["baseline"])
+        if not same or not options["parameters"].items() <= job.parameters.items():
             raise Unprocessable("This Idempotency-Key was used for another start. Take a new one for each.")
         return Response(JobSerializer(job).data, headers={"Idempotent-Replayed": "true"})
 
@@ -152,6 +168,27 @@ class SyncView(Editable):
             return Response(status=204)
         return Response(self.get_serializer(sync).data)
 
+    @extend_schema(operation_id="syncs_parked_list", responses=ParkedRowsSerializer, parameters=[ParkedRowsQuery])
+    @action(detail=True, filterset_class=None, pagination_class=None)
+    def parked(self, request: Request, pk: str) -> Response:
+        """Rows that are left out because Salesforce refused them for good in several jobs in a row, by key."""
+        query = ParkedRowsQuery(data=request.query_params)
+        query.is_valid(raise_exception=True)
+        asked = query.validated_data
+        page = parked_rows(self.get_object(), search=asked["search"], after=asked["after"], limit=asked["page_size"])
+        here = request.build_absolute_uri()
+        following = None if page.following is None else replace_query_param(here, "after", page.following)
+        return Response(ParkedRowsSerializer({"next": following, "previous": None, "results": page.rows}).data)
+
+    @extend_schema(request=ReleaseSerializer, responses=ReleasedSerializer)
+    @action(detail=True, methods=["post"], filterset_class=None)
+    def release(self, request: Request, pk: str) -> Response:
+        """Let the next job send parked rows again: all, or those with certain keys. Not while a job is live."""
+        sync = self.get_object()
+        released = release_parked(sync, by=self.actor, keys=self.input(ReleaseSerializer)["keys"])
+        sync.refresh_from_db(fields=["snapshot"])
+        return Response(ReleasedSerializer({"released": released, "parked": parked_count(sync)}).data)
+
     @extend_schema(responses=ProblemsSerializer)
     @action(detail=True, filterset_class=None, pagination_class=None)
     def problems(self, request: Request, pk: str) -> Response:
@@ -159,7 +196,7 @@ class SyncView(Editable):
         sync = self.get_object()
         for connection in (sync.source, sync.destination):
             access.require(self.actor, Permission.EXECUTE, connection)
-        found = problems_of(sync, Offers(sync.source, sync.destination, selection_of(sync.spec()), sync.object))
+        found = problems_of(sync, Offers(sync.source, sync.destination, selection_to_look_at(sync), sync.object))
         return Response(ProblemsSerializer({"results": found}).data)
 
 

@@ -12,6 +12,7 @@ from pathlib import Path
 import duckdb
 
 from syncs.engine.errors import Interrupted, engine_errors
+from syncs.engine.sealed import Settings, seal, sealed_settings
 
 
 class Workspace:
@@ -34,10 +35,14 @@ class Workspace:
         self._interrupted = False
 
     @contextlib.contextmanager
-    def connect(self, *, ordered: bool = False) -> Iterator[duckdb.DuckDBPyConnection]:
+    def connect(
+        self, *, ordered: bool = False, sealed: bool = False, time_zone: str = "UTC"
+    ) -> Iterator[duckdb.DuckDBPyConnection]:
         """An in-memory DuckDB connection with no way to load extensions or change its settings.
 
         ordered: rows leave a query in the order of the file they came from, where the query itself has no order.
+        sealed: it reaches no file either; for what users write, see `syncs/engine/sealed.py`. time_zone: in which a
+        sealed one reads date-times without an offset; any other does so in UTC.
         Raises `Interrupted` when the workspace was interrupted, before or meanwhile, and `DiskFull` or
         `OutOfMemory` for the errors that mean so.
         """
@@ -45,10 +50,14 @@ class Workspace:
         spill = self.scratch / f"spill-{uuid.uuid4().hex}"
         with engine_errors():
             self.scratch.mkdir(parents=True, exist_ok=True)
-            connection = duckdb.connect(":memory:", config=self._settings(spill, ordered))
+            settings = sealed_settings(self.memory_mb, self.threads) if sealed else self._settings(spill, ordered)
+            connection = duckdb.connect(":memory:", config=settings)
             try:
-                connection.execute("SET TimeZone = 'UTC'")
-                connection.execute("SET lock_configuration = true")
+                if sealed:
+                    seal(connection, time_zone)
+                else:
+                    connection.execute("SET TimeZone = 'UTC'")
+                    connection.execute("SET lock_configuration = true")
                 with self._lock:
                     self._open.add(connection)
                 self.check()
@@ -72,7 +81,7 @@ class Workspace:
         if self._interrupted:
             raise Interrupted("The work on this job's rows was stopped on request.")
 
-    def _settings(self, spill: Path, ordered: bool) -> dict[str, str | bool | int | float | list[str]]:
+    def _settings(self, spill: Path, ordered: bool) -> Settings:
         return {
             "memory_limit": f"{self.memory_mb}MB",
             "threads": self.threads,

@@ -43,7 +43,7 @@ def put(shared_data):
 
 
 @pytest.fixture
-def make(sandbox):
+def make(sandbox, by_bulk):
     def sync(**changes):
         organization = make_organization()
         values = {"key_fields": ["Symbol__c"], "mode": "mirror", "source_path": FILE, "mappings": COMPANIES, **changes}
@@ -93,6 +93,19 @@ def waiting(make, put, sandbox):
     job = run(sync)
     assert job.status == Status.WAITING_APPROVAL
     return job, first, second
+
+
+def test_few_changes_are_mirrored_by_collections_to_the_same_end(make, put, sandbox, org, monkeypatch):
+    monkeypatch.setattr("syncs.engine.lanes.FEW_ROWS", 2_000)
+    sync = make()
+    put(sync, COMPANIES_2024)
+    assert outcome(run(sync)) == {"read": 503, "inserted": 503}
+    second = put(sync, COMPANIES_2025)
+    job = run(sync)
+    assert (job.status, job.counts["inserted"], job.counts["updated"]) == (Status.SUCCEEDED, 16, 49)
+    assert job.counts["dropped"]["deleted"] == 16
+    assert {batch.lane for batch in job.batches.all()} == {"collections"} and not uploaded(sandbox)
+    check_org_equals(org, second)
 
 
 def test_a_guarded_plan_says_why_it_waits_and_nothing_of_it_is_sent(waiting, sandbox, org):

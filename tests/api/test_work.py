@@ -20,9 +20,10 @@ from connections.models import Connection
 from jobs.models import Job, JobEvent, Status
 from orgs.access import hand_to
 from orgs.models import AuditEvent, Grant, Membership, Team
-from syncs.models import Schedule, Sync
+from syncs.models import Parameter, Schedule, Sync
 from tests.api.conftest import House, client_of, first_error, sync_values
 from tests.factories import SALESFORCE_VALUES, make_connection, make_job, make_sync
+from tests.jobs.parking import park
 
 pytestmark = pytest.mark.django_db
 LISTS = ("organizations", "members", "teams", "grants", "connections", "syncs", "jobs")
@@ -375,3 +376,54 @@ def test_the_number_of_queries_does_not_grow_with_the_rows(house: House, api: AP
     _fill(house, 60)
     assert counts() == before
     assert max(before) <= 8, before
+
+
+# --- actions ---
+
+
+def test_a_run_takes_parameters_and_a_baseline(house: House, api: APIClient) -> None:
+    url = f"/api/v1/syncs/{house.sync.pk}/run/"
+    Parameter.all_objects.create(organization=house.organization, sync=house.sync, name="since")
+    missing = api.post(url)
+    assert missing.status_code == 409 and "'since' has no value" in first_error(missing)["detail"]
+    assert "no parameter 'until'" in first_error(api.post(url, {"parameters": {"until": "1"}}))["detail"]
+    assert api.post(url, {"parameters": {"since": [1]}}).status_code == 400
+    assert api.post(url, {"parameters": ["since"]}).status_code == 400
+    assert api.post(url, {"baseline": True, "full_resync": True}).status_code == 400
+    body = {"baseline": True, "parameters": {"since": "2024-01-01"}}
+    made = api.post(url, body, headers={"Idempotency-Key": "b-1"})
+    assert made.status_code == 201, made.content
+    assert (made.json()["baseline"], made.json()["parameters"]) == (True, {"since": "2024-01-01"})
+    assert api.post(url, body, headers={"Idempotency-Key": "b-1"}).json()["id"] == made.json()["id"]
+    for other in ({**body, "parameters": {"since": "2025-01-01"}}, {**body, "baseline": False}):
+        assert api.post(url, other, headers={"Idempotency-Key": "b-1"}).status_code == 422
+
+
+def test_a_replay_tells_of_which_job_it_is(house: House, api: APIClient) -> None:
+    url = f"/api/v1/jobs/{house.job.pk}/replay/"
+    refused = api.post(url)
+    assert refused.status_code == 409 and "no refused rows" in first_error(refused)["detail"]
+    manifests = {"final": {}, "staged": {"columns": ["id", "name"]}}
+    Job.all_objects.filter(pk=house.job.pk).update(counts={"failed": 2}, manifests=manifests)
+    made = api.post(url)
+    assert made.status_code == 201 and made.json()["replay_of"] == house.job.pk
+    assert api.post(url).status_code == 409
+
+
+def test_parked_rows_are_listed_and_released(house: House, api: APIClient) -> None:
+    url = f"/api/v1/syncs/{house.sync.pk}/"
+    assert api.get(f"{url}parked/").json() == {"next": None, "previous": None, "results": []}
+    assert api.post(f"{url}release/").status_code == 409
+    park(house.sync, 5)
+    seen, following = [], f"{url}parked/?page_size=2"
+    while following:
+        page = api.get(following).json()
+        seen += [row["key"] for row in page["results"]]
+        following = page["next"]
+    assert seen == ["A001", "A002", "A003", "A004", "A005"]
+    assert len(api.get(f"{url}parked/", {"search": "twin a003"}).json()["results"]) == 1
+    assert api.post(f"{url}release/", {"keys": []}).status_code == 400
+    unknown = api.post(f"{url}release/", {"keys": ["A001", "Z"]})
+    assert unknown.status_code == 409 and "'Z'" in first_error(unknown)["detail"]
+    assert api.post(f"{url}release/", {"keys": ["A001", "A002"]}).json() == {"released": 2, "parked": 3}
+    assert api.post(f"{url}release/").json() == {"released": 3, "parked": 0}

@@ -3,6 +3,7 @@
 import csv
 
 import pytest
+from django.core.management import CommandError, call_command
 from django.utils import timezone
 
 from jobs import queue
@@ -13,6 +14,7 @@ from jobs.start import approve_job, start_again, start_job
 from orgs.models import AuditEvent
 from syncs.models import Parameter, Sync
 from tests.factories import anybody, make_job, make_organization, make_sync
+from tests.jobs.parking import park
 from tests.jobs.scenario import go_on, make_people_sync, people, run, write_csv
 
 pytestmark = pytest.mark.django_db(transaction=True)
@@ -242,3 +244,67 @@ def test_refused_rows_are_told_with_fields_operation_and_row(partial, tmp_path):
         "P0000009": ("FIELD_CUSTOM_VALIDATION_EXCEPTION", "", "upsert", "9"),
         "P0000011": ("Max Length Violation", "LastName", "upsert", "11"),
     }
+
+
+# --- commands ---
+
+
+def test_run_sync_takes_values_of_parameters(sync, sent):
+    parameter(sync, "since")
+    parameter(sync, "text")
+    call_command("run_sync", sync.name, "--queue", "--parameter", "since=2024-01-01", "--parameter", "@text=a=b")
+    assert Job.all_objects.get().parameters == {"since": "2024-01-01", "text": "a=b"}
+
+
+@pytest.mark.parametrize(
+    ("given", "message"),
+    [([], "'since', 'text' have no value"), (["--parameter", "since"], "'since' is not NAME=VALUE")],
+)
+def test_run_sync_tells_what_is_wrong_with_parameters(sync, sent, given, message):
+    parameter(sync, "since")
+    parameter(sync, "text")
+    with pytest.raises(CommandError, match=message):
+        call_command("run_sync", sync.name, "--queue", *given)
+
+
+def test_run_sync_starts_a_baseline_but_no_full_resync_with_it(sync, sent):
+    with pytest.raises(CommandError, match="not allowed with"):
+        call_command("run_sync", sync.name, "--queue", "--baseline", "--full-resync")
+    call_command("run_sync", sync.name, "--queue", "--baseline")
+    assert Job.all_objects.get().baseline
+
+
+def test_replay_job_replays_here_and_ends_as_run_sync_does(partial, sandbox, capsys):
+    sandbox.clear_faults()
+    with pytest.raises(SystemExit) as ended:
+        call_command("replay_job", str(partial.pk))
+    assert ended.value.code == 2  # the rules still refuse three rows
+    assert f"(replay of job {partial.pk})" in " ".join(capsys.readouterr().out.split())
+    with pytest.raises(CommandError, match="There is no job 999"):
+        call_command("replay_job", "999")
+
+
+def test_release_rows_releases_those_that_are_named_or_all(sync, capsys):
+    park(sync, 3)
+    call_command("release_rows", sync.name, "--key", "A002")
+    call_command("release_rows", sync.name)
+    out = capsys.readouterr().out.splitlines()
+    assert out == ["1 parked row of 'Accounts' released.", "2 parked rows of 'Accounts' released."]
+    with pytest.raises(CommandError, match="No row of the sync 'Accounts' is parked"):
+        call_command("release_rows", sync.name)
+
+
+def test_after_a_baseline_only_what_changes_is_sent(sandbox, org):
+    sync = make_people_sync(sandbox, mode="mirror")
+    write_csv(sync.organization, "people.csv", people(10))
+    run(sync)
+    Sync.all_objects.filter(pk=sync.pk).update(snapshot=None)  # as if another tool had loaded them
+    baseline = run(sync, baseline=True)
+    assert baseline.status == Status.SUCCEEDED, baseline.reason
+    assert (baseline.counts["read"], baseline.counts["inserted"], baseline.counts["updated"]) == (10, 0, 0)
+    assert not baseline.batches.exists()
+    changed = people(10)
+    changed[4][3] = "Seller"
+    write_csv(sync.organization, "people.csv", changed)
+    plain = run(sync)
+    assert (plain.counts["unchanged"], plain.counts["updated"], org.count("Contact")) == (9, 1, 10)

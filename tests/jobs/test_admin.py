@@ -102,6 +102,31 @@ def test_refused_rows_are_downloaded_in_the_sources_columns(partial, client):
     assert rows[0]["_error_code"] == "Required Field Missing"
 
 
+def test_each_cause_says_what_to_do(partial, client):
+    shown = text(client.get(page(partial)))
+    assert "Fill the column in the source, or give the line a default or a constant." in shown
+    assert "Salesforce would clear the field." in shown
+
+
+def test_refused_rows_are_replayed_from_the_page(partial, client):
+    shown = text(client.get(page(partial)))
+    assert "Replay the refused rows" in shown and "4 rows as this job read them" in shown
+    answer = client.post(page(partial, "replay/"))
+    again = Job.all_objects.order_by("-pk").first()
+    assert (answer["Location"], again.replay_of_id) == (page(again), partial.pk)
+    told = " ".join(text(client.get(page(again))).split())
+    assert f'Replay of the refused rows of <a href="{page(partial)}">job {partial.pk}</a>' in told
+    assert f"Replay of job {partial.pk}" in text(client.get(LIST))
+
+
+def test_a_replay_is_not_offered_where_there_is_nothing_to_replay(owner, client, partial):
+    Job.all_objects.filter(pk=partial.pk).update(files_removed_at=timezone.now())
+    assert "Replay the refused rows" not in text(client.get(page(partial)))
+    assert "refused rows are gone" in text(client.post(page(partial, "replay/"), follow=True))
+    clean = make_job(partial.sync, status=Status.SUCCEEDED, counts={"read": 3, "inserted": 3})
+    assert "Replay" not in text(client.get(page(clean)))
+
+
 def test_the_log_is_shown_and_downloaded(partial, client):
     assert "planned" in text(client.get(page(partial, "log/")))
     assert b"planned" in b"".join(client.get(page(partial, "job.log")).streaming_content)
@@ -180,9 +205,9 @@ def test_a_job_is_cancelled_and_its_sync_run_again(owner, client):
     ("granted", "verbs"),
     [
         ({"read": True}, set()),
-        ({"execute": True}, {"cancel/", "again/"}),
+        ({"execute": True}, {"cancel/", "again/", "replay/"}),
         ({"approve": True}, {"approve/", "reject/"}),
-        ({"admin": True}, {"cancel/", "again/", "approve/", "reject/"}),
+        ({"admin": True}, {"cancel/", "again/", "replay/", "approve/", "reject/"}),
     ],
 )
 def test_only_what_is_granted_is_offered_and_works(owner, client, granted, verbs):
@@ -190,8 +215,11 @@ def test_only_what_is_granted_is_offered_and_works(owner, client, granted, verbs
     job = make_job(sync, status=Status.WAITING_APPROVAL, planned_at=timezone.now())
     log_in_member(client, sync, **granted)
     shown = text(client.get(page(job)))
-    assert {verb for verb in ("cancel/", "approve/", "reject/") if page(job, verb) in shown} == verbs - {"again/"}
-    for verb in {"cancel/", "approve/", "reject/", "again/"} - verbs:
+    assert {verb for verb in ("cancel/", "approve/", "reject/") if page(job, verb) in shown} == verbs - {
+        "again/",
+        "replay/",
+    }
+    for verb in {"cancel/", "approve/", "reject/", "again/", "replay/"} - verbs:
         client.post(page(job, verb))
         assert list(Job.all_objects.values_list("status", flat=True)) == [Status.WAITING_APPROVAL]
 

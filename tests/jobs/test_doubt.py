@@ -25,7 +25,7 @@ from tests.factories import anybody
 from tests.jobs.scenario import go_on, make_people_sync, people, run, write_csv
 from tests.workers import wait_for
 
-pytestmark = pytest.mark.django_db(transaction=True)
+pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.usefixtures("by_bulk")]
 
 
 @pytest.fixture(autouse=True)

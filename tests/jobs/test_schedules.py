@@ -8,7 +8,7 @@ from jobs import queue, schedules
 from jobs.models import Job, Status
 from jobs.schedules import start_due
 from jobs.sweep import sweep
-from syncs.models import Schedule
+from syncs.models import Parameter, Schedule
 from tests.factories import make_connection, make_job, make_organization, make_sync
 
 pytestmark = pytest.mark.django_db
@@ -162,3 +162,17 @@ def test_a_start_that_the_database_fails_at_stays_due(sync, monkeypatch):
     with pytest.raises(OperationalError):
         start_due()
     assert now_of(schedule).next_start_at == schedule.next_start_at
+
+
+def test_a_sync_that_has_to_be_asked_for_a_value_is_skipped_and_says_so(sync):
+    asked = Parameter.all_objects.create(organization=sync.organization, sync=sync, name="since")
+    schedule = schedule_of(sync)
+    assert start_due() == 0
+    skipped = now_of(schedule).last_skip
+    assert "was skipped" in skipped and "'since' has no value and no default" in skipped
+    assert "set a default. A schedule has nobody to ask." in skipped
+    asked.default = "2024-01-01"
+    asked.save()
+    Schedule.all_objects.update(next_start_at=timezone.now() - timedelta(seconds=1))
+    assert start_due() == 1
+    assert Job.all_objects.get().parameters == {"since": "2024-01-01"}

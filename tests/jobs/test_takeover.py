@@ -17,7 +17,7 @@ from jobs.sweep import claim_due
 from tests.factories import anybody, make_organization
 from tests.jobs.scenario import go_on, make_people_sync, people, run, write_csv
 
-pytestmark = pytest.mark.django_db(transaction=True)
+pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.usefixtures("by_bulk")]
 
 
 @pytest.fixture

@@ -15,7 +15,7 @@ from tests.factories import make_batch, make_connection, make_job, make_member, 
 
 pytestmark = pytest.mark.django_db
 
-READ, WRITE, EXECUTE, APPROVE, ADMIN = Permission
+READ, WRITE, EXECUTE, APPROVE, HARD_DELETE, ADMIN = Permission
 ALL = set(Permission)
 
 # What holding one permission amounts to, of a member and of an API token alike.
@@ -24,7 +24,8 @@ AMOUNTS_TO = {
     WRITE: {WRITE},
     EXECUTE: {READ, EXECUTE},
     APPROVE: {READ, APPROVE},
-    ADMIN: {READ, WRITE, EXECUTE, APPROVE, ADMIN},
+    HARD_DELETE: {HARD_DELETE},
+    ADMIN: {READ, WRITE, EXECUTE, APPROVE, HARD_DELETE, ADMIN},
 }
 # What remains of that in each role. Owners and admins need no grants.
 ROLE_LEAVES = {Role.OWNER: ALL, Role.ADMIN: ALL, Role.MEMBER: ALL, Role.VIEWER: {READ}}

@@ -22,10 +22,10 @@ SETS = {
     "ADMIN": "RULE administers",
     # A form shows what it changes: in the admin, changing takes reading too.
     "EDIT": "RULE administers",
-    "MAKE": "RULE reads writes executes approves administers member token-write",
-    "OURS": "READ writes member",
+    "MAKE": "RULE reads writes executes approves hard-deletes administers member token-write",
+    "OURS": "READ writes hard-deletes member",
     "READ-RULES": "RULE token-read token-execute token-approve",
-    "ALL": "OURS token-write stranger",
+    "ALL": "OURS token-write token-hard_delete stranger",
 }
 
 TABLE = """
@@ -182,8 +182,16 @@ admin:syncs_sync_delete                       GET     ok=ADMIN      refused=READ
 admin:syncs_sync_delete                       POST    ok=ADMIN      refused=READ
 admin:syncs_sync_history                      GET     ok=READ
 admin:syncs_sync_history                      POST    ok=READ
-admin:syncs_sync_start                        GET     no method
+admin:syncs_sync_start                        GET     ok=EXECUTE    refused=READ
 admin:syncs_sync_start                        POST    ok=EXECUTE    refused=READ
+admin:syncs_sync_full_resync                  GET     ok=EXECUTE    refused=READ
+admin:syncs_sync_full_resync                  POST    ok=EXECUTE    refused=READ
+admin:syncs_sync_baseline                     GET     ok=EXECUTE    refused=READ
+admin:syncs_sync_baseline                     POST    ok=EXECUTE    refused=READ
+admin:syncs_sync_parked                       GET     ok=READ
+admin:syncs_sync_parked                       POST    no method
+admin:syncs_sync_release                      GET     no method
+admin:syncs_sync_release                      POST    ok=EXECUTE    refused=READ
 admin:syncs_sync_pause                        GET     no method
 admin:syncs_sync_pause                        POST    ok=EDIT       refused=READ
 admin:syncs_sync_go_on                        GET     no method
@@ -221,6 +229,8 @@ admin:jobs_job_reject                         GET     no method
 admin:jobs_job_reject                         POST    ok=APPROVE     refused=READ
 admin:jobs_job_again                          GET     no method
 admin:jobs_job_again                          POST    ok=EXECUTE     refused=READ
+admin:jobs_job_replay                         GET     no method
+admin:jobs_job_replay                         POST    ok=EXECUTE     refused=READ
 admin/jobs/job/<path:object_id>/              GET     ok=ALL
 
 # The API
@@ -229,7 +239,7 @@ api-docs                                      GET     ok=ALL open
 api/                                          GET     open
 api/                                          POST    open
 api-organizations-list                        GET     ok=ALL
-api-organizations-detail                      GET     ok=OURS,token-write
+api-organizations-detail                      GET     ok=OURS,token-write,token-hard_delete
 api-members-list                              GET     ok=ALL
 api-members-list                              POST    ok=RULE,stranger  refused=ALL
 api-members-detail                            GET     ok=READ-RULES
@@ -258,6 +268,7 @@ api-connections-check                         POST    ok=EXECUTE    refused=READ
 api-connections-checks                        GET     ok=READ
 api-connections-one-check                     GET     ok=READ
 api-connections-columns                       GET     ok=EXECUTE    refused=READ
+api-connections-count                         POST    ok=EXECUTE    refused=READ
 api-connections-fields                        GET     ok=EXECUTE    refused=READ
 api-connections-objects                       GET     ok=EXECUTE    refused=READ
 api-connections-tables                        GET     ok=EXECUTE    refused=READ
@@ -273,6 +284,8 @@ api-syncs-pause                               POST    ok=WRITE      refused=READ
 api-syncs-resume                              POST    ok=WRITE      refused=READ
 api-syncs-problems                            GET     ok=EXECUTE    refused=READ
 api-syncs-run                                 POST    ok=EXECUTE    refused=READ
+api-syncs-parked                              GET     ok=READ
+api-syncs-release                             POST    ok=EXECUTE    refused=READ
 api-jobs-list                                 GET     ok=ALL
 api-jobs-detail                               GET     ok=READ
 api-jobs-events                               GET     ok=READ
@@ -285,6 +298,7 @@ api-jobs-refused-csv                          GET     ok=READ
 api-jobs-cancel                               POST    ok=EXECUTE    refused=READ
 api-jobs-approve                              POST    ok=APPROVE    refused=READ
 api-jobs-reject                               POST    ok=APPROVE    refused=READ
+api-jobs-replay                               POST    ok=EXECUTE    refused=READ
 
 # The way in
 home                                          GET     ok=ALL open

@@ -24,7 +24,7 @@ ROUTES = {route.name: route for route in all_routes()}
 ROWS = rows()
 
 # Where the row is not the one with the plain number: the connections with objects are those to Salesforce.
-NEXT = {name for name in ROUTES if re.search(r"connections[_-](connection_)?(objects|fields)$", name)}
+NEXT = {name for name in ROUTES if re.search(r"connections[_-](connection_)?(objects|fields|count)$", name)}
 
 BODIES: dict[tuple[str, str], Any] = {
     ("admin:choose_organization", "POST"): {"organization": OWN},
@@ -37,6 +37,7 @@ BODIES: dict[tuple[str, str], Any] = {
     ("api-grants-detail", "PATCH"): {"write": True},
     ("api-connections-list", "POST"): {"name": "New", "kind": "delimited_file", "settings": {}},
     ("api-connections-detail", "PATCH"): {"description": "Changed"},
+    ("api-connections-count", "POST"): {"object": "Account", "filter": ""},
     ("api-syncs-detail", "PATCH"): {"description": "Changed"},
     **{(name, "POST"): {"post": "yes"} for name in ROUTES if name.endswith("_delete")},
 }

@@ -20,7 +20,7 @@ from jobs.files import log_path
 from jobs.models import ErrorGroup, Job, JobEvent, Status
 from orgs import access, audit, tokens
 from orgs.models import ApiToken, AuditEvent, Grant, Membership, Organization, Permission, Role, Team
-from syncs.models import Schedule, Sync
+from syncs.models import Parameter, Schedule, Sync
 from tests.factories import SALESFORCE_VALUES, make_batch, make_connection, make_job, make_sync
 
 # Every row that is named in an address has one of these numbers, so that it can be blanked out of an answer.
@@ -33,6 +33,7 @@ ONE_GRANT = {
     "writes": Permission.WRITE,
     "executes": Permission.EXECUTE,
     "approves": Permission.APPROVE,
+    "hard-deletes": Permission.HARD_DELETE,
     "administers": Permission.ADMIN,
 }
 PEOPLE = ["anonymous", "superuser", "owner", "admin", *ONE_GRANT, "member", "viewer", "stranger"]
@@ -69,6 +70,7 @@ class World:
             connection=files, settings_version=1, what="tables", data=[], fetched_at=timezone.now(), **place
         )
         sync = make_sync(organization, pk=base, name=f"{name} accounts", source=files, destination=salesforce)
+        Parameter.all_objects.create(pk=base, sync=sync, name=f"of_{name}", default=name, **place)
         Schedule.all_objects.create(pk=base, sync=sync, every_minutes=60, **place)
         job = make_job(sync, pk=base, status=Status.WAITING_APPROVAL, reason=f"{name} has to approve")
         make_batch(job)

@@ -36,19 +36,24 @@ def entered(source, destination, lines=(), **changes):
         "mode": "upsert",
         "compare": "snapshot",
         "time_zone": "UTC",
+        "auto_assign": "off",
+        "duplicate_rules": "respect",
+        "park_after": 10,
         "guard_rows": 100,
         "guard_percent": 10,
         "batch_rows": 1000,
         "batch_bytes": 100000,
         "mappings-TOTAL_FORMS": len(lines),
         "mappings-INITIAL_FORMS": 0,
+        "parameters-TOTAL_FORMS": 0,
+        "parameters-INITIAL_FORMS": 0,
         "schedule-TOTAL_FORMS": 0,
         "schedule-INITIAL_FORMS": 0,
         "orgs-grant-content_type-object_id-TOTAL_FORMS": 0,
         "orgs-grant-content_type-object_id-INITIAL_FORMS": 0,
     }
     for index, (column, target) in enumerate(lines):
-        row = {"source_column": column, "target": target, "when_blank": "leave", "too_precise": "reject"}
+        row = {"source_column": column, "target": target, "trim": "on", "validated": "on"}
         form.update({f"mappings-{index}-{name}": value for name, value in row.items()})
     return {**form, **changes}
 
@@ -103,7 +108,7 @@ def test_refreshing_proposes_lines_by_name_and_saves_nothing(admin_client, live)
     form = entered(*live, name="", _refresh="Show")
     text = admin_client.post(ADD, form).content.decode()
     assert '<option value="name" selected>' in text
-    assert '<option value="Name" selected>' in text
+    assert '<option value="Name" selected data-kind="text">' in text
     assert "This field is required" not in text and "Please correct" not in text
     assert not Sync.all_objects.exists()
 
@@ -125,7 +130,7 @@ def test_a_sync_with_problems_is_saved_and_they_are_listed(admin_client, live):
 
 def test_a_line_needs_a_column_or_a_constant(admin_client, live):
     text = admin_client.post(ADD, entered(*live, [("", "Name")])).content.decode()
-    assert "either a source column or a constant" in text
+    assert "exactly one of: a source column, a constant, an expression" in text
     assert not Sync.all_objects.exists()
 
 
@@ -180,14 +185,14 @@ def test_pausing_and_going_on_are_recorded(admin_client, alpha):
 
 def test_verbs_take_posts_only(admin_client, alpha):
     sync = make_sync(alpha)
-    assert {admin_client.get(page(sync, f"{verb}/")).status_code for verb in ("start", "pause", "go_on")} == {405}
+    assert {admin_client.get(page(sync, f"{verb}/")).status_code for verb in ("release", "pause", "go_on")} == {405}
 
 
 def test_running_now_leads_to_the_job_and_a_second_one_is_refused_in_words(admin_client, alpha):
     sync = make_sync(alpha)
-    answer = admin_client.post(page(sync, "start/"), {"full_resync": "1"})
+    answer = admin_client.post(page(sync, "start/"))
     job = Job.all_objects.get()
-    assert answer.url == reverse("admin:jobs_job_change", args=[job.pk]) and job.full_resync
+    assert answer.url == reverse("admin:jobs_job_change", args=[job.pk]) and not job.full_resync
     assert "already has a job" in admin_client.post(page(sync, "start/"), follow=True).content.decode()
 
 

@@ -71,14 +71,14 @@ class Statement:
         return f" (line {line}, character {character} of the {self.called})"
 
 
-def query(text: str, parameters: Mapping[str, str], literal: Callable[[str], str]) -> Statement:
+def query(text: str, parameters: Mapping[str, str | None], literal: Callable[[str], str]) -> Statement:
     """A user's query with its parameters bound. literal: writes a value as one. Raises MisconfiguredSourceError."""
     bound, starts = _bound(text, "query", parameters, literal)
     return Statement(bound.rstrip().rstrip(";").rstrip(), text, "query", tuple(starts))
 
 
 def filtered(
-    select: str, alias: str, condition: str, parameters: Mapping[str, str], literal: Callable[[str], str]
+    select: str, alias: str, condition: str, parameters: Mapping[str, str | None], literal: Callable[[str], str]
 ) -> Statement:
     """The rows of a SELECT that meet a user's condition; it cannot be more than one condition on those rows.
 
@@ -95,7 +95,7 @@ def filtered(
 def _bound(
     text: str,
     called: str,
-    parameters: Mapping[str, str],
+    parameters: Mapping[str, str | None],
     literal: Callable[[str], str],
     *,
     one_condition: bool = False,
@@ -110,9 +110,10 @@ def _bound(
                 f"The {called} uses @{name}, which is no parameter of the sync{parameters_in_words(parameters)}. "
                 "Declare it, or correct the name; where @ is an operator, write a blank behind it."
             )
-        if "\0" in parameters[name]:
+        given = parameters[name]
+        if given is not None and "\0" in given:
             raise MisconfiguredSourceError(f"The value of @{name} holds a NUL character. Leave it out.")
-        value = f" {literal(parameters[name]).strip()} "
+        value = " NULL " if given is None else f" {literal(given).strip()} "
         pieces += [text[done:start], value]
         length += start - done
         starts.append((length + 1, start))  # behind the blank

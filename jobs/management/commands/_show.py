@@ -108,7 +108,10 @@ class JobBar:
 
 def show_outcome(console: Console, job: Job) -> None:
     """Print what a job did: its counts, what was refused and why, calls and seconds."""
-    console.print(f"[bold]Job {job.pk}[/bold] of '{job.sync.name}': {job.get_status_display()}", highlight=False)
+    action = f" ({job.action.lower()})" if job.action else ""
+    console.print(
+        f"[bold]Job {job.pk}[/bold] of '{job.sync.name}'{action}: {job.get_status_display()}", highlight=False
+    )
     if job.reason:
         console.print(job.reason, markup=False, highlight=False)
     if job.status in (Status.FAILED, Status.CANCELLED) and not _sent_anything(job):

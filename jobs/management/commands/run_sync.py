@@ -1,3 +1,4 @@
+import argparse
 from typing import Any
 
 from django.core.management.base import CommandParser
@@ -18,13 +19,39 @@ class Command(JobCommand):
         add_sync_arguments(parser)
         parser.add_argument("--queue", action="store_true", help="Leave it to the workers and return at once.")
         parser.add_argument(
+            "--parameter",
+            action="append",
+            type=_name_and_value,
+            default=[],
+            metavar="NAME=VALUE",
+            help="Value of a parameter of the sync; may be given several times.",
+        )
+        what = parser.add_mutually_exclusive_group()
+        what.add_argument(
             "--full-resync", action="store_true", help="Send every row, whatever Salesforce is known to hold."
+        )
+        what.add_argument(
+            "--baseline", action="store_true", help="Record what the source holds as known, and send nothing."
         )
 
     def handle(self, *args: Any, **options: Any) -> None:
         sync = find_sync(options["name"], options["organization"])
-        job = start_job(sync, by=whoever_types(sync), full_resync=options["full_resync"], wake=bool(options["queue"]))
+        job = start_job(
+            sync,
+            by=whoever_types(sync),
+            full_resync=options["full_resync"],
+            baseline=options["baseline"],
+            parameters=dict(options["parameter"]),
+            wake=bool(options["queue"]),
+        )
         if not options["queue"]:
             work_here(job, options["verbosity"])
         job.refresh_from_db()
         self.stdout.write(f"Job {job.pk} is queued. {job.reason}")
+
+
+def _name_and_value(text: str) -> tuple[str, str]:
+    name, sign, value = text.partition("=")
+    if not sign or not name:
+        raise argparse.ArgumentTypeError(f"'{text}' is not NAME=VALUE.")
+    return name.removeprefix("@"), value

@@ -12,7 +12,7 @@ document.addEventListener("DOMContentLoaded", () => {
         window.scrollTo(0, Number(top));
     }
     const remember = () => sessionStorage.setItem(place, String(window.scrollY));
-    for (const each of document.querySelectorAll("input[name=_refresh], input[name=_renew]")) {
+    for (const each of document.querySelectorAll("input[name=_refresh], input[name=_renew], button[name=_try]")) {
         each.addEventListener("click", remember);
     }
     for (const name of ["source", "destination", "source_table", "source_path", "object"]) {

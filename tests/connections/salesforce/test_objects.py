@@ -227,6 +227,7 @@ def test_records_that_meet_a_filter_are_counted(sandbox: SandboxProcess) -> None
         ("Name = 'One' AND Nope__c = 1", "Nope__c"),
         ("Name = 'One'\nAND Nope__c = 1", "Nope__c"),
         ("Name = 'One' LIMIT 1", "LIMIT"),
+        ("Name ! 'One'", "!"),
     ],
 )
 def test_a_filter_that_salesforce_does_not_take_is_told_with_its_position(

@@ -362,3 +362,8 @@ def test_the_filter_is_left_to_the_engine(tmp_path: Path) -> None:
     assert not source.filters_itself
     with source.read(Selection(path="a.csv", filter="id = 1")) as reading:
         assert sum(batch.num_rows for batch in reading.batches) == 2
+
+
+def test_a_path_whose_parameter_is_not_known_yet_is_told_of(tmp_path: Path) -> None:
+    with pytest.raises(MisconfiguredSourceError, match="depends on @day, whose value is asked for when a job starts"):
+        DelimitedFileSource(Settings(), tmp_path).read(Selection(path="@day.csv", parameters={"day": None}))

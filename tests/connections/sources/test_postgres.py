@@ -362,3 +362,13 @@ def test_backslashes_mean_the_same_whatever_the_role_says(people: str, schema: S
             assert next(iter(reading.batches)).to_pylist() == [{"a": "\\", "b": "\\', 1 AS d --", "c": "\\", "_row": 1}]
     finally:
         connection.execute(sql.SQL("DROP ROLE {}").format(sql.Identifier(role)))
+
+
+def test_columns_are_told_before_the_values_of_parameters_are_known(people: str) -> None:
+    unknown: dict[str, str | None] = {"since": None}
+    for selection in (
+        Selection(query=f"SELECT name, @since AS s FROM {people} WHERE born >= @since", parameters=unknown),
+        Selection(table=people, filter="born >= @since AND id % 2 = 0", parameters=unknown),
+    ):
+        with postgres.source().read(selection) as reading:
+            assert "name" in reading.columns
