@@ -119,7 +119,7 @@ def _error_group(job: Job, group: engine.ErrorGroup) -> ErrorGroup:
         rows=group.count,
         sample_row=group.sample_row,
         sample_message=storable(split_row_error(group.sample_message)[1] if refused_there else group.sample_message),
-        advice=what_to_do(group.code) if refused_there else "",
+        advice=what_to_do(group.code, group.sample_message) if refused_there else "",
     )
 
 

@@ -23,6 +23,7 @@ MAX_KEYS = 200
 
 # How Salesforce says where a query is wrong, below a line with a caret (as its API answers; not documented).
 _PLACE = re.compile(r"ERROR at Row:(\d+):Column:(\d+)\s*(.*)", re.DOTALL)
+_TOKEN = re.compile(r"unexpected token: '(.+?)'")
 _API_NAME = re.compile(r"[A-Za-z]\w*")
 _NUMBER_TYPES = frozenset({"int", "long", "double", "currency", "percent"})
 
@@ -85,7 +86,10 @@ def _refused(error: PermanentError | MisconfiguredError, start: str, where: str)
     """The error with its place in the user's condition, as far as Salesforce tells it."""
     found = _PLACE.search(error.what_happened)
     if found is None:
-        return QueryRefused(error.what_happened, code=error.code, http_status=error.http_status)
+        token = _TOKEN.search(error.what_happened)
+        once = token is not None and where.count(token[1]) == 1
+        place = where.index(token[1]) if token is not None and once else None
+        return QueryRefused(error.what_happened, position=place, code=error.code, http_status=error.http_status)
     row, column, message = int(found[1]), int(found[2]), found[3].strip()
     lines = f"{start}{where}".split("\n")
     place = sum(len(line) + 1 for line in lines[: row - 1]) + column - 1 - len(start)
