@@ -251,6 +251,16 @@ def test_events_that_salesforce_refuses_are_told(sandbox):
     assert counts(run(sync)) == {"inserted": 10}
 
 
+def test_events_can_be_published_only(sandbox):
+    sync = make_people_sync(
+        sandbox, object="Order_Event__e", key_fields=["Order_Number__c"], mappings={"Order_Number__c": "id"}
+    )
+    write_csv(sync.organization, "people.csv", people(10))
+    job = run(sync)
+    assert job.status == Status.FAILED
+    assert "Choose the mode 'insert' and compare = nothing, without a sync key" in job.reason
+
+
 def test_hard_deletes_go_by_bulk_and_a_missing_permission_is_told(sandbox, org, monkeypatch):
     sync = make(sandbox, 20, mode="mirror", spec={"hard_delete": True}, monkeypatch=monkeypatch)
     run(sync)
