@@ -41,7 +41,7 @@ def keys_to_read(
     snapshot: the file of the last one, or None. to: Parquet with `k_<i>`, the key's i-th field as Salesforce is asked
     for it.
     """
-    transform = Transform.of(spec, describe, staged.columns)
+    transform = Transform.of(spec, describe, staged.columns, has_filter=staged.has_filter)
     parts = ", ".join(f"k_{place}" for place in range(max(1, len(transform.keys))))
     with workspace.connect() as connection:
         queries = _reads(connection, spec, transform, staged, snapshot)
@@ -156,7 +156,7 @@ class _Planner:
         prefix: str,
     ) -> None:
         self._workspace, self._spec, self._describe, self._staged = workspace, spec, describe, staged
-        self._transform = Transform.of(spec, describe, staged.columns)
+        self._transform = Transform.of(spec, describe, staged.columns, has_filter=staged.has_filter)
         self._source = parquet(staged.path)
         self.decision = Decision(spec, self._transform, None, duplicates=False, existing=False)
         self._fields = tuple(self._transform.lines[index].field.name for index in self.decision.hashed)

@@ -9,13 +9,15 @@ import pyarrow as pa
 
 from connections.sources.base import MalformedRow
 from syncs.engine import rules
+from syncs.engine.conditions import in_words
 from syncs.engine.decide import DUPLICATES, EXISTING, SHARED, Decision, operation_of
 from syncs.engine.families import Line
 from syncs.engine.files import TableWriter, row_ranges, stream
 from syncs.engine.nul import visible_table
 from syncs.engine.sql import literal, parquet
 from syncs.engine.stage import Staged
-from syncs.engine.transform import MASK_BITS, bit_of
+from syncs.engine.transform import FILTER_BIT, MASK_BITS, bit_of
+from syncs.spec import SelectionSpec
 
 # Row errors, of whatever source: `source` is "rule" for sfsync's own, "salesforce" for what was refused there.
 ERROR_SCHEMA = pa.schema(
@@ -81,6 +83,8 @@ def _rejected(decision: Decision, staged: Staged, rows_file: Path, first: int, l
     texts = transform.texts(f"(SELECT * FROM {source})")
     joined = f"({texts}) JOIN {rejected} ON _row = r_row"
     errors = [_cell_error(line, transform.time_zone) for line in transform.lines]
+    if transform.has_filter:
+        errors.append(_filter_error(decision.spec.selection))
     if transform.keys:
         errors = [*_key_errors(decision, transform.keys[0]), *errors]
     if decision.duplicates:
@@ -111,10 +115,22 @@ def _cell_error(line: Line, time_zone: str) -> str:
     return f"CASE WHEN bad_{line.index // MASK_BITS} & {bit_of(line)} <> 0 THEN {error} END"
 
 
+def _filter_error(selection: SelectionSpec) -> str:
+    """SQL: the error of a row of which nobody can tell whether it passes the filter."""
+    shown = selection.filter or (in_words(selection.rules) if selection.rules else "")
+    shown = shown if len(shown) <= 200 else shown[:200] + "..."
+    return (
+        f"CASE WHEN bad_0 & {FILTER_BIT} <> 0 THEN {{'code': {literal(rules.EXPRESSION)}, 'field': NULL::VARCHAR, "
+        f"'column': NULL::VARCHAR, 'value': left(_filter_values, {_SHOWN}), 'message': {rules.filter_message(shown)}}} "
+        "END"
+    )
+
+
 def _struct(line: Line, code: str, message: str) -> str:
+    value = f"coalesce(t_{line.index}, xw_{line.index})" if line.computed else f"t_{line.index}"
     return (
         f"{{'code': {code}, 'field': {literal(line.field.name)}, 'column': {literal(line.mapping.source_column)}, "
-        f"'value': left(t_{line.index}, {_SHOWN}), 'message': {message}}}"
+        f"'value': left({value}, {_SHOWN}), 'message': {message}}}"
     )
 
 

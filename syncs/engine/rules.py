@@ -28,6 +28,7 @@ BLANK_KEY = "Blank Key"
 DUPLICATE_KEY = "Duplicate Key"
 AMBIGUOUS_KEY = "Ambiguous Key"
 MALFORMED = "Malformed Row"
+EXPRESSION = "Expression Error"
 
 
 @dataclasses.dataclass(frozen=True)
@@ -52,18 +53,48 @@ def rules_of(line: Line, time_zone: str) -> list[Rule]:
         if line.clears
         else f"{name} is blank, but a new record must have a value there. Fill it in."
     )
-    rules = [Rule(REQUIRED, f"{text} IS NULL", literal(blank))]
+    rules = [_computed_rule(line, name)] if line.computed else []
+    rules.append(Rule(REQUIRED, f"{text} IS NULL", literal(blank)))
     reserved = (
         f"{name} cannot be '{values.CLEARED}': to Salesforce that text means 'clear the field'. Change the value."
     )
     rules.append(Rule(RESERVED, f"{text} = '{values.CLEARED}'", literal(reserved)))
-    place = "The constant" if line.mapping.source_column is None else f"Column '{line.mapping.source_column}'"
+    place = f"Column '{line.mapping.source_column}'"
+    if line.mapping.source_column is None:
+        place = "The constant" if line.mapping.expression is None else "What the expression gives"
     nul = (
         f"{place} holds a NUL character (shown as {visible(chr(0))}), which Salesforce does not store, so it cannot go "
         f"into {name}. Remove it."
     )
     rules.append(Rule(INVALID_CHARACTER, has_nul(text), literal(nul)))
     return [*rules, *_family_rules(line, name, time_zone)]
+
+
+def _computed_rule(line: Line, name: str) -> Rule:
+    """The line's text could not be worked out."""
+    failed, values_there = f"xe_{line.index}", f"coalesce(xw_{line.index}, '')"
+    mapping = line.mapping
+    if mapping.expression is not None:
+        shown = mapping.expression if len(mapping.expression) <= 200 else mapping.expression[:200] + "..."
+        head = f"The expression for {name} cannot be worked out for this row ("
+        tail = f"). Correct the row, or the expression: {shown}"
+    elif mapping.replacements:
+        head = f"For {name}, this cannot be read in the column's date format, or is too long for the replacements ("
+        tail = "). Correct it."
+    else:
+        head, tail = f"For {name}, this is no date in the format that the column has (", "). Correct it."
+        return Rule(DATE, failed, f"{literal(head)} || {values_there} || {literal(tail)}")
+    return Rule(EXPRESSION, failed, f"{literal(head)} || {values_there} || {literal(tail)}")
+
+
+def filter_message(shown: str) -> str:
+    """SQL: that nobody can tell whether a row passes the source's filter.
+
+    shown: the filter, as people read it.
+    """
+    head = "It cannot be told whether this row passes the filter of the source ("
+    tail = f"), so it is not sent, and its record not deleted either. Correct the row, or the filter: {shown}"
+    return f"{literal(head)} || coalesce(_filter_values, '') || {literal(tail)}"
 
 
 def _family_rules(line: Line, name: str, time_zone: str) -> list[Rule]:

@@ -2,7 +2,7 @@
 
 The query is a nest of projections, each of which sees the columns of the one inside it:
 
-    t_<i>   trimmed text of line i's source column or constant, NULL when blank
+    t_<i>   trimmed text of line i's source column, constant or expression, NULL when blank
     n_<i>   canonical value, for the families whose values have more spellings than one
     v_<i>   what is sent for a value; NULL for a blank, and for a value that the field cannot hold
     e_<i>   what is sent: v_<i>, or the sign that clears a field, or NULL for a field that is left alone
@@ -19,8 +19,10 @@ from syncs.engine.families import Family, Line, lines_of
 from syncs.engine.sql import literal
 from syncs.spec import SyncSpec
 
-# One bit per field in a signed 64-bit number.
+# One bit per field in a signed 64-bit number. The next one, in the first mask, says that nobody can tell whether the
+# row passes the source's filter.
 MASK_BITS = 60
+FILTER_BIT = 1 << MASK_BITS
 
 
 @dataclasses.dataclass(frozen=True)
@@ -29,19 +31,23 @@ class Transform:
 
     lines: the lines of the mapping, in its order.
     keys: the lines that feed the sync key, in the order of the key's fields; empty without one.
-    time_zone: in which a date-time without an offset is read.
+    time_zone: in which a date-time without an offset is read. has_filter: the rows went through a filter, see
+    `syncs/engine/prepare.py`.
     """
 
     lines: tuple[Line, ...]
     keys: tuple[Line, ...]
     time_zone: str
+    has_filter: bool = False
 
     @classmethod
-    def of(cls, spec: SyncSpec, describe: ObjectDescribe, columns: tuple[str, ...]) -> Transform:
+    def of(
+        cls, spec: SyncSpec, describe: ObjectDescribe, columns: tuple[str, ...], *, has_filter: bool = False
+    ) -> Transform:
         """The transform of a sync for a source with these columns. The spec must have no problems."""
         lines = lines_of(spec, describe, columns)
         by_name = {line.field.name.lower(): line for line in lines}
-        return cls(lines, tuple(by_name[name.lower()] for name in spec.key_fields), spec.time_zone)
+        return cls(lines, tuple(by_name[name.lower()] for name in spec.key_fields), spec.time_zone, has_filter)
 
     @property
     def masks(self) -> int:
@@ -51,11 +57,15 @@ class Transform:
     def texts(self, staged: str, lines: tuple[Line, ...] | None = None) -> str:
         """A query for `_row` and the columns t_<i> and n_<i> of `lines` (all of them unless told).
 
+        Beside them stand xe_<i> and xw_<i> of those that are worked out, and what tells of the filter.
         staged: a FROM item with the columns of a staged table.
         """
         lines = self.lines if lines is None else lines
         texts = ", ".join(f"{_text(line)} AS t_{line.index}" for line in lines)
-        query = f"SELECT _row, {texts} FROM {staged}"
+        errors = [f", xe_{line.index}, xw_{line.index}" for line in lines if line.computed]
+        if self.has_filter:
+            errors.append(", _filter_error, _filter_values")
+        query = f"SELECT _row, {texts}{''.join(errors)} FROM {staged}"
         canonical = [
             f"{values.canonical(line.family, f't_{line.index}', self.time_zone)} AS n_{line.index}"
             for line in lines
@@ -102,7 +112,10 @@ class Transform:
         columns = []
         for mask in range(self.masks):
             lines = self.lines[mask * MASK_BITS : (mask + 1) * MASK_BITS]
-            columns.append(f"{_mask((line, _bad(line)) for line in lines)} AS bad_{mask}")
+            bad = _mask((line, _bad(line)) for line in lines)
+            if self.has_filter and mask == 0:
+                bad = f"({bad} | CASE WHEN _filter_error THEN {FILTER_BIT} ELSE 0 END)"
+            columns.append(f"{bad} AS bad_{mask}")
             required = ((line, f"t_{line.index} IS NULL") for line in lines if self._is_required(line))
             columns.append(f"{_mask(required)} AS missing_{mask}")
             roundable = (line for line in lines if line.family == "number" and line.mapping.too_precise == "round")
@@ -162,6 +175,8 @@ def normalised_key(family: Family, case_sensitive: bool, text: str, time_zone: s
 
 
 def _text(line: Line) -> str:
+    if line.computed:
+        return f"x_{line.index}"
     if line.column is None:
         return f"nullif({literal((line.mapping.constant or '').strip(values.WHITE_SPACE))}, '')"
     return f"nullif(c_{line.column}, '')"
@@ -177,7 +192,7 @@ def _bad(line: Line) -> str:
     bad = f"t_{line.index} IS NOT NULL AND v_{line.index} IS NULL"
     if line.clears and not line.field.nillable:
         bad = f"v_{line.index} IS NULL"
-    return bad
+    return f"xe_{line.index} OR ({bad})" if line.computed else bad
 
 
 def _mask(conditions: Iterable[tuple[Line, str]]) -> str:
