@@ -106,6 +106,8 @@ class CollectionsLane(Loader):
                 calls={"folder": str(folder), "done": [], "sending": None, "rows": self._most},
                 records_processed=0,
             )
+        batch = self.batch
+        log.info("%s: calls of %d rows to %s %d rows.", batch, self._most, batch.operation, batch.payload["rows"])
 
     def _arm(self, piece: Piece, *, again: bool) -> None:
         """Save which rows are about to be sent. After this, nobody sends them without settling first."""

@@ -13,9 +13,12 @@ import abc
 import json
 import logging
 import math
+from datetime import timedelta
 from functools import cached_property
 from pathlib import Path
 from typing import Any
+
+from django.db.models.functions import Now
 
 from connections.salesforce.describe import ObjectDescribe
 from connections.salesforce.errors import MisconfiguredError, Trouble
@@ -200,9 +203,10 @@ class Loader(abc.ABC):
         rows = sum(refused[trouble] for trouble in going)
         if not going:
             if steps:
-                self._note(
-                    f"{_rows(sum(refused.values()))} still refused after {tries} tries, and stay so in this job."
-                )
+                rows = sum(refused.values())
+                what = "1 row is" if rows == 1 else f"{rows:,} rows are"
+                why = _WHY[next(iter(steps))]
+                self._note(f"After {tries} tries {what} still refused {why}, and stay so in this job.")
             self._end()
             return None
         worst = next(iter(going))
@@ -223,10 +227,14 @@ class Loader(abc.ABC):
             )
         first, *rest = [self._payload_of(part, lane, call_rows, again=True) for part in parts]
         pause = retry.delay(tries + 1)
-        self._note(self._told(worst, step, rows, len(parts), lane, call_rows, pause))
+        text = self._told(worst, step, rows, len(parts), lane, call_rows, pause)
+        if tries > 1 and retry.step(worst, tries - 1) == step:
+            log.info("%s: %s", batch, text)
+        else:
+            self._note(text)
         if step.serial:
             self._one_at_a_time()
-        self._plan_attempt(first, rest, retries=tries, barren=0)
+        self._plan_attempt(first, rest, retries=tries, barren=0, rest_until=Now() + timedelta(seconds=pause))
         return pause
 
     def _send_the_rest(self, said: str, trouble: Trouble, *, only_unprocessed: bool) -> float | None:

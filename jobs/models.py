@@ -190,6 +190,8 @@ class Batch(TenantModel, Leased):
     # How often its rows were sent again because they had been refused, and payloads of that pass still to be sent.
     retries = models.PositiveIntegerField(default=0)
     waiting = models.JSONField(default=list, blank=True, editable=False)
+    # Refused rows are left alone until then, and meanwhile the batch takes nobody's turn.
+    rest_until = models.DateTimeField(null=True, blank=True, editable=False)
     # Of collections: the call that is being made, and where the answers of those before it lie.
     calls = models.JSONField(default=dict, blank=True, editable=False)
     sent_at = models.DateTimeField(null=True, blank=True, editable=False, help_text="When that call went out.")

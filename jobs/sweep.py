@@ -12,7 +12,7 @@ from collections import defaultdict
 from datetime import timedelta
 
 from django.conf import settings
-from django.db.models import Q, QuerySet
+from django.db.models import BooleanField, Case, Q, QuerySet, When
 from django.db.models.functions import Now
 
 from jobs import queue
@@ -51,10 +51,10 @@ def _within_limits(batches: QuerySet) -> list[int]:
     """The batches that may be worked on: at most so many of a Salesforce org at once, those under way first.
 
     All sweepers choose the same ones, so that together they do not exceed the limit. Of a job, only those of the lowest
-    wave: parents before their children.
+    wave: parents before their children. A batch whose refused rows are left alone for a while takes nobody's turn.
     """
     unfinished = batches.order_by("job_id", "number").values_list(
-        "pk", "state", "job_id", "job__salesforce_org_id", "job__serial", "job__status", "wave"
+        "pk", "state", "job_id", "job__salesforce_org_id", "job__serial", "job__status", "wave", _resting()
     )
     ordered = sorted(unfinished, key=lambda row: row[1] == BatchState.PLANNED)
     lowest: dict[int, int] = {}
@@ -63,7 +63,9 @@ def _within_limits(batches: QuerySet) -> list[int]:
     per_org: dict[str, int] = defaultdict(int)
     per_job: dict[int, int] = defaultdict(int)
     allowed = []
-    for pk, _state, job_id, org_id, serial, status, wave in ordered:
+    for pk, state, job_id, org_id, serial, status, wave, resting in ordered:
+        if resting and state == BatchState.PLANNED and status != Status.CANCELLING:
+            continue
         turn = wave == lowest[job_id] and not (serial and per_job[job_id])
         room = turn and per_org[org_id] < settings.SFSYNC_BATCHES_AT_ONCE
         # Cancelling costs at most the read-back of what is under way.
@@ -72,6 +74,10 @@ def _within_limits(batches: QuerySet) -> list[int]:
             per_org[org_id] += 1
             per_job[job_id] += 1
     return allowed
+
+
+def _resting() -> Case:
+    return Case(When(rest_until__gt=Now(), then=True), default=False, output_field=BooleanField())
 
 
 def sweep() -> int:

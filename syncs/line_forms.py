@@ -145,6 +145,7 @@ class MappingForm(Quiet, forms.ModelForm):
     def clean(self) -> dict[str, Any]:
         """Keep the value of the chosen kind, and drop those of the others."""
         cleaned: dict[str, Any] = super().clean() or self.cleaned_data
+        cleaned["expression"] = cleaned.get("expression") or None
         given = [kind for kind, name in VALUES.items() if cleaned.get(name) is not None]
         takes = cleaned.get("takes") or (given[0] if len(given) == 1 else "")
         if not takes:

@@ -126,10 +126,11 @@ class Decision:
         )
 
     def differing_keys(self, staged: str) -> str:
-        """A query for nkey and k_<i> of the rows that are not known to be in Salesforce just as they are."""
+        """A query for nkey and k_<i> of the rows that may be sent: with compare = nothing all of them, else those that
+        are not known to be in Salesforce just as they are."""
         parts = ", ".join(f"v_{line.index} AS k_{place}" for place, line in enumerate(self.transform.keys))
         rows = f"SELECT nkey, {parts}, hash(nkey) AS nkey_hash, row_hash FROM ({self.hashed(staged)})"
-        if self.known is None or not self.known.same_fields:
+        if self.known is None or not self.known.same_fields or self.spec.compare == "nothing":
             return rows
         return f"SELECT * FROM ({rows}) ANTI JOIN ({self._as_they_are()}) ON k_hash = nkey_hash AND k_row = row_hash"
 

@@ -14,7 +14,7 @@ from syncs.engine.sql import parquet
 from syncs.engine.stage import Staged
 from syncs.engine.workspace import Workspace
 
-_REFUSED = f"source <> '{VIOLATION}'"
+REFUSED = f"source IS DISTINCT FROM '{VIOLATION}'"
 
 ERROR_COLUMNS = ("_error_code", "_error_message", "_error_fields", "_operation", "_row")
 
@@ -32,7 +32,7 @@ def refused_rows_csv(workspace: Workspace, staged: Staged, errors_file: Path, to
     with workspace.connect(ordered=True) as connection, to.open("xb") as file:
         schema = pa.schema([(name, pa.string()) for name in names])
         file.write(encode_header(schema))
-        for first, last in row_ranges(connection, f"(SELECT _row FROM {parquet(errors_file)} WHERE {_REFUSED})"):
+        for first, last in row_ranges(connection, f"(SELECT _row FROM {parquet(errors_file)} WHERE {REFUSED})"):
             for batch in stream(connection, _query(staged, errors_file, first, last)):
                 workspace.check()
                 file.write(encode_rows(pa.Table.from_batches([batch]).rename_columns(names).cast(schema)))
@@ -49,7 +49,7 @@ def _query(staged: Staged, errors_file: Path, first: int, last: int) -> str:
         f"SELECT _row AS e_row, {_each('code')} AS code, {_each('field')} AS fields, "
         "any_value(operation) AS operation, array_to_string(list_transform(list_sort(list("
         "{'field': coalesce(field, ''), 'code': code, 'message': message})), lambda e: e.message), '; ') AS message "
-        f"FROM {parquet(errors_file)} WHERE {here} AND {_REFUSED} GROUP BY _row"
+        f"FROM {parquet(errors_file)} WHERE {here} AND {REFUSED} GROUP BY _row"
     )
     cells = [f"c_{place}" for place in range(len(staged.columns))]
     wanted = f"(SELECT _row AS w_row FROM {parquet(errors_file)} WHERE {here})"

@@ -11,21 +11,24 @@ import pyarrow.compute as pc
 
 from syncs.engine import rules
 from syncs.engine.files import TableWriter, row_ranges, stream
+from syncs.engine.refused import REFUSED
 from syncs.engine.sql import literal, parquet
 from syncs.engine.stage import Staged
 from syncs.engine.workspace import Workspace
 
 
 def replay(workspace: Workspace, staged: Staged, errors_file: Path, to: Path) -> Staged:
-    """Write a staged table with nothing but the rows that have row errors; memory does not grow with the table.
+    """Write a staged table with nothing but the rows that were refused; memory does not grow with the table.
 
     staged: what the earlier job read. errors_file: a Parquet of its row errors. to: the Parquet file to write;
     untrimmed rows, if any, go into a file beside it, `<to's name>-padded.parquet`. Rows keep their numbers. Malformed
-    records are left out: they are no rows. Raises `Interrupted`, `DiskFull` and `OutOfMemory`.
+    records are left out: they are no rows. So are rows that went on with a violation: they were sent. Raises
+    `Interrupted`, `DiskFull` and `OutOfMemory`.
     """
     beside = to.with_name(f"{to.stem}-padded.parquet")
     trimmed = [0] * len(staged.columns)
-    refused = f"(SELECT _row FROM {parquet(errors_file)} WHERE _row IS NOT NULL AND code <> {literal(rules.MALFORMED)})"
+    wanted = f"{REFUSED} AND code <> {literal(rules.MALFORMED)}"
+    refused = f"(SELECT _row FROM {parquet(errors_file)} WHERE _row IS NOT NULL AND {wanted})"
     with workspace.connect(ordered=True) as connection:
         ranges = row_ranges(connection, refused)
         rows = _copy(workspace, connection, staged.path, refused, ranges, to)

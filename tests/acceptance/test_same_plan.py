@@ -128,7 +128,7 @@ def test_airports_from_postgresql_are_the_same_plan_as_from_csv(sandbox, shared_
     assert from_postgres.counts["rounded"] == from_file.counts["rounded"]
 
 
-def test_changes_from_postgresql_are_the_same_plan_as_from_csv(sandbox, shared_data, schema):
+def test_changes_from_postgresql_are_the_same_plan_as_from_csv(sandbox, shared_data, schema, by_bulk):
     connection, name = schema
     sync = make_companies(sandbox, guard_rows=10)
     copy_file(sync.organization, shared_data / COMPANIES_2024, "companies.csv")

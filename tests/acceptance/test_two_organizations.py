@@ -257,7 +257,9 @@ def test_planted_secrets_are_in_no_dump_no_log_no_event_and_no_error(alpha, plan
         sync.destination.save()
         refused = wait_for_end(start_job(sync, by=anybody(sync)))
         assert refused.status == Status.FAILED and "planted" not in refused.reason
-        planted.faults({"method": "POST", "path": "/jobs/ingest/?$", "action": "status", "status": 503, "times": 2})
+        planted.faults(
+            {"method": "PATCH", "path": "/composite/sobjects/", "action": "status", "status": 503, "times": 2}
+        )
         sync.destination.set_values(sandbox_values(planted))
         sync.destination.save()
         write_csv(alpha, "accounts.csv", [["id", "name"], ["A1", "Changed"]])
@@ -275,7 +277,7 @@ def test_planted_secrets_are_in_no_dump_no_log_no_event_and_no_error(alpha, plan
     texts["printed"] = printed.encode()
     texts["events"] = "\n".join(str(event) for event in JobEvent.all_objects.all()).encode()
     assert b"planted-client-id" in texts["database"], "this test looks in the wrong place"
-    assert any(name.endswith("job.log") and b"Salesforce job" in text for name, text in texts.items())
+    assert any(name.endswith("job.log") and b"to upsert" in text for name, text in texts.items())
     assert b"connections.connection" in texts["printed"]
     assert str(worker.log) in texts
     for name, text in texts.items():

@@ -178,6 +178,20 @@ def test_each_line_says_on_what_it_writes(sandbox: SandboxProcess, org: OrgReade
     assert people(org, fields)["Arndt"] == ("Anna", "Anne", "CEO")
 
 
+def test_a_field_that_is_filled_stays_even_when_every_row_is_sent(
+    sandbox: SandboxProcess, org: OrgReader, hand: OrgHand
+) -> None:
+    title = {"source_column": "title", "write_on": "only_if_empty"}
+    mappings = {"External_Id__c": "id", "LastName": "last", "Title": title}
+    sync = make_people_sync(sandbox, mappings=mappings)
+    load(sync, ANNA)
+    [record] = org.query("SELECT Id FROM Contact")
+    hand.update("Contact", record["Id"], Title="edited")
+    Sync.all_objects.filter(pk=sync.pk).update(compare="nothing")
+    assert done(load(sync, ANNA)) == {"updated": 1}
+    assert people(org, "Title") == {"Arndt": ("edited",)}
+
+
 def test_a_baseline_sends_nothing_and_only_later_changes_go(
     sandbox: SandboxProcess, org: OrgReader, hand: OrgHand
 ) -> None:

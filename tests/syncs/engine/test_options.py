@@ -82,7 +82,7 @@ def test_a_long_text_is_cut_and_counted(tmp_path: Path) -> None:
     loads = make_loads(tmp_path, length=5, too_long="truncate")
     plan = loads.plan(loads.stage([("1", "abcdefg"), ("2", "abcde"), ("3", "abcd efg"), ("4", "äöüßéè")]))
     assert sent(plan) == {"1": "abcde", "2": "abcde", "3": "abcd", "4": "äöüßé"}
-    assert plan.adjusted == {"rounded": {}, "truncated": {"X__c": 3}, "picklist": {}}
+    assert plan.adjusted == {"rounded": {}, "truncated": {"X__c": 3}, "picklist": {}, "parents": {}}
 
 
 def test_a_character_of_two_units_is_never_cut_in_two(tmp_path: Path) -> None:

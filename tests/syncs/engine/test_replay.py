@@ -7,7 +7,7 @@ import pytest
 from connections.sources.base import MalformedRow, Reading
 from syncs.engine import replay, rules, stage
 from syncs.engine.errors import Interrupted
-from syncs.engine.rejects import ERROR_SCHEMA
+from syncs.engine.rejects import ERROR_SCHEMA, VIOLATION
 from syncs.engine.workspace import Workspace
 
 
@@ -20,9 +20,12 @@ def staged_of(workspace, folder, columns, rows, malformed=()):
 
 
 def errors_of(folder, *lines):
-    """A file of row errors. lines: (row, code) each."""
+    """A file of row errors. lines: (row, code) each, or (row, code, source)."""
     path = folder / "errors.parquet"
-    rows = [{"_row": row, "source": "rule", "code": code, "message": "no"} for row, code in lines]
+    rows = [
+        {"_row": row, "code": code, "source": source[0] if source else "rule", "message": "no"}
+        for row, code, *source in lines
+    ]
     pq.write_table(pa.Table.from_pylist(rows, schema=ERROR_SCHEMA), path)
     return path
 
@@ -46,6 +49,13 @@ def test_only_refused_rows_are_left_under_their_numbers(workspace, tmp_path):
     assert pq.read_table(made.padded).to_pylist() == [{"_row": 3, "c_0": "k3", "c_1": " name 3 ", "c_2": None}]
     assert (made.rows, made.malformed, made.trimmed, made.columns) == (2, (), {"name": 1}, ("id", "name", "note"))
     assert stage.Staged.from_json(made.to_json()) == made
+
+
+def test_rows_that_went_on_with_a_violation_are_not_replayed(workspace, tmp_path):
+    whole = staged_of(workspace, tmp_path, ("id",), [("a",), ("b",), ("c",)])
+    errors = errors_of(tmp_path, (1, "X", VIOLATION), (2, "X", VIOLATION), (2, "Y", "salesforce"))
+    made = replay.replay(workspace, whole, errors, tmp_path / "again.parquet")
+    assert pq.read_table(made.path).column("_row").to_pylist() == [2]
 
 
 def test_without_trimmed_cells_nothing_is_padded(workspace, tmp_path):
