@@ -155,6 +155,8 @@ class Model:
         self.held = {key for key in self.keys if key is not None}
         self.ambiguous: set[Key] = set()
         self.before = self._known_before()
+        # For people who look at a failure.
+        self.story = [f"known before: {self.before}"]
         steps = [self._planned(row, key) for row, key in zip(self.rows, self.keys, strict=True)]
         self._reject_shared(steps)
         steps += self._dropped()
@@ -164,6 +166,7 @@ class Model:
         for step in steps:
             outcome, fields = self._done(step)
             outcomes.append((step, outcome, fields))
+            self.story.append(f"{step.row or 'dropped'} {step.key}: {step.action} {step.id}, {outcome} {fields}")
             if step.row is None:
                 dropped.update([{"deleted": "deleted", "updated": "expired", "lost": "failed"}.get(outcome, outcome)])
             else:
@@ -213,7 +216,7 @@ class Model:
             return step
         if any(line.target == "LastName" and line.value(row) is None for line in settings.lines):
             return step
-        if settings.action_column and row["do"].upper() not in SENT[:2] + SENT[3:]:
+        if settings.action_column and row["do"].lower() not in ("insert", "update", "delete"):
             return step
         found = self._found(row, key, known)
         if len(found) > 1:

@@ -267,7 +267,7 @@ class Jobs(RuleBasedStateMachine):
         now = job.started_at.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%S.000+0000")
         told = self.model.job(self.rows, self.settings, now=now, refuses=refuses, **start)
         counts, dropped, deletes = told
-        note(f"job {job.pk} {job.status} {job.reason}\n  rows {self.rows}\n  known {self.model.known}")
+        note("\n    ".join([f"{job} {job.status} {job.reason} {start}", in_short(self.settings), *self.model.story]))
         found = {name: count for name, count in job.counts.items() if isinstance(count, int) and count}
         assert found == dict(+counts)
         assert {name: count for name, count in job.counts["dropped"].items() if count} == dict(+dropped)
@@ -286,6 +286,13 @@ class Jobs(RuleBasedStateMachine):
             assert match is not None, f"no new record is {wanted}: {held}"
             self.model.named(placeholder, match)
         assert held == {each: spelled(record) for each, record in self.model.org.items()}
+
+
+def in_short(settings: Settings) -> str:
+    """Settings without what is as usual, for people who look at a failure."""
+    told = [f"{each.target}<-{each.column} {each.when_blank} {each.write_on}" for each in settings.lines]
+    names = ("key", "mode", "compare", "behaviour", "action_column", "filter", "rule", "park_after", "leaves_out")
+    return f"{', '.join(told)}; {', '.join(f'{name}={getattr(settings, name)}' for name in names)}"
 
 
 def spelled(record: dict[str, str | None]) -> dict[str, str | None]:
