@@ -148,7 +148,11 @@ def edited(sync, **changes):
     form = entered(sync.source, sync.destination, [("id", "External_Id__c"), ("name", "Name")], **changes)
     form["mappings-INITIAL_FORMS"] = 2
     for index, line in enumerate(sync.mappings.order_by("position")):
-        form |= {f"mappings-{index}-id": line.pk, f"mappings-{index}-sync": sync.pk, f"mappings-{index}-position": index}
+        form |= {
+            f"mappings-{index}-id": line.pk,
+            f"mappings-{index}-sync": sync.pk,
+            f"mappings-{index}-position": index,
+        }
     return form
 
 
