@@ -14,13 +14,14 @@ import subprocess
 import sys
 import tempfile
 import time
+from collections.abc import Iterable
 from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
 import duckdb
 
-ROWS = 1_000_000
+ROWS, ACCOUNTS = 1_000_000, 20_000
 COLUMNS = {
     "External_Id__c": "'K' || lpad(i::VARCHAR, 9, '0')",
     "FirstName": "list_extract(['Ana', 'Björn', 'Chloé', 'Grace', 'Hugo', 'Mei', 'Noor', 'Priya'], (i % 8 + 1)::INT)",
@@ -110,6 +111,7 @@ def _run(folder: Path, rows: int) -> None:
         write_people(files / "people.csv", rows, changed_every=99)
         _set(sync, compare="destination")
         _measure_job(sync, Usage(worker.pid), sandbox, "sfsync, compare = destination", rows)
+        _with_parents(organization, stack, processes, folder, files, Usage(worker.pid), rows)
         write_people(folder / "upload.csv", rows)
         others = [_curl(stack, processes, folder), _simple_salesforce(stack, processes, folder)]
     print()
@@ -133,31 +135,66 @@ def start_sandbox(stack: ExitStack, processes: Any, folder: Path) -> tuple[str, 
     return ready["http_url"], ready["https_url"], ready["ca_file"], Usage(process.pid)
 
 
-def make_sync(organization: Any, url: str, login: dict[str, str]) -> Any:
-    """A sync of people.csv into the contacts of a practice org."""
+def make_sync(
+    organization: Any,
+    url: str,
+    login: dict[str, str],
+    *,
+    name: str = "people",
+    object: str = "Contact",
+    columns: Iterable[str] = COLUMNS,
+) -> Any:
+    """A sync of the file <name>.csv, whose columns are called like fields, into an object of a practice org."""
     from connections.models import Connection
     from syncs.models import FieldMapping, Sync
 
-    source = Connection(organization=organization, name="Files", kind="delimited_file")
-    destination = Connection(organization=organization, name="Sandbox", kind="salesforce")
+    source = Connection(organization=organization, name=f"Files of {name}", kind="delimited_file")
+    destination = Connection(organization=organization, name=f"Org of {name}", kind="salesforce")
     source.set_values({})
     destination.set_values({"auth_url": url, **login})
     source.save()
     destination.save()
     sync = Sync.all_objects.create(
         organization=organization,
-        name="people",
+        name=name,
         source=source,
-        source_path="people.csv",
+        source_path=f"{name}.csv",
         destination=destination,
-        object="Contact",
+        object=object,
         key_fields=("External_Id__c",),
     )
-    for position, name in enumerate(COLUMNS):
+    for position, column in enumerate(columns):
         FieldMapping.all_objects.create(
-            organization=organization, sync=sync, position=position, target=name, source_column=name
+            organization=organization, sync=sync, position=position, target=column, source_column=column
         )
     return sync
+
+
+def _with_parents(
+    organization: Any, stack: ExitStack, processes: Any, folder: Path, files: Path, worker: Usage, rows: int
+) -> None:
+    """All rows again, into an org of their own, each with its account, found by a number that is no external id."""
+    from sfsync.demo.data import SANDBOX_LOGIN
+    from syncs.models import FieldMapping
+
+    url, _, _, sandbox = start_sandbox(stack, processes, folder / "parents")
+    numbers = "SELECT 'A-' || i AS AccountNumber, 'Account ' || i AS Name, 'X' || i AS External_Id__c"
+    duckdb.sql(f"COPY ({numbers} FROM range({ACCOUNTS}) t(i)) TO '{files / 'accounts.csv'}' (HEADER)")
+    columns = ["External_Id__c", "AccountNumber", "Name"]
+    accounts = make_sync(organization, url, SANDBOX_LOGIN, name="accounts", object="Account", columns=columns)
+    _measure_job(accounts, worker, sandbox, "sfsync, the accounts", ACCOUNTS)
+    write_people(files / "members.csv", rows, columns={**COLUMNS, "account": f"'A-' || (i % {ACCOUNTS})"})
+    sync = make_sync(organization, url, SANDBOX_LOGIN, name="members")
+    FieldMapping.all_objects.create(
+        organization=organization,
+        sync=sync,
+        position=len(COLUMNS),
+        target="AccountId",
+        source_column="account",
+        lookup_object="Account",
+        lookup_field="AccountNumber",
+    )
+    _measure_job(sync, worker, sandbox, "sfsync, with a lookup", rows)
 
 
 def _set(sync: Any, **changes: Any) -> None:

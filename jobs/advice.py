@@ -24,6 +24,9 @@ _OF_RULES = {
 }
 
 
-def advice_for(source: str, code: str) -> str:
-    """What a person can do. source: who refused, `rule` or `salesforce`. code: the rule, or the status code."""
-    return what_to_do(code) if source == "salesforce" else _OF_RULES.get(code, _IN_GENERAL)
+def advice_for(source: str, code: str, message: str = "") -> str:
+    """What a person can do.
+
+    source: who refused, `rule` or `salesforce`. code: the rule, or the status code. message: of one such error.
+    """
+    return what_to_do(code, message) if source == "salesforce" else _OF_RULES.get(code, _IN_GENERAL)

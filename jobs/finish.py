@@ -150,7 +150,7 @@ def _error_group(job: Job, group: engine.ErrorGroup) -> ErrorGroup:
         rows=group.count,
         sample_row=group.sample_row,
         sample_message=storable(split_row_error(group.sample_message)[1] if refused_there else group.sample_message),
-        advice=advice_for(group.source, group.code),
+        advice=advice_for(group.source, group.code, group.sample_message),
     )
 
 

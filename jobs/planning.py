@@ -8,6 +8,7 @@ import logging
 import os
 import time
 from collections.abc import Callable
+from datetime import datetime
 from itertools import zip_longest
 from pathlib import Path
 from typing import Any
@@ -28,7 +29,7 @@ from jobs.lookups import Resolver
 from jobs.models import Batch, Job, Status
 from jobs.results import results_of
 from jobs.states import StatusChanged, note
-from syncs.engine import compare, destination, lookups, replay, snapshot, stage, validate
+from syncs.engine import compare, destination, lookups, prepare, replay, snapshot, stage, validate
 from syncs.engine.plan import Plan
 from syncs.engine.reads import Columns, reads_everything
 from syncs.engine.stage import Staged
@@ -59,6 +60,7 @@ class Planner:
         """
         self._stage("describe", self._describe)
         self._stage("staged", self._read_source)
+        self._stage("prepared", self._prepare)
         if lookups.is_needed(self.spec, self.describe, self.read.columns):
             self._stage("lookup_values", lambda: self._resolver().values())
             self._stage("lookups", lambda: self._resolver().resolve())
@@ -161,13 +163,35 @@ class Planner:
         """The source as it was read."""
         return Staged.from_json(self.job.manifests["staged"])
 
+    def _prepare(self) -> dict[str, Any]:
+        """Filter the rows, and work out what is more than a cell."""
+        with files.attempt(self.job, "prepared") as folder:
+            prepared = prepare.prepare(
+                self.workspace,
+                self.spec,
+                self.read,
+                folder / "rows.parquet",
+                job_started_at=self.started_at,
+                file_name=self.read.file_name,
+                filter_here=not kinds.open_source(self.job.source).filters_itself,
+                progress=self._telling("prepared"),
+            )
+        return prepared.of(self.read).to_json()
+
+    @property
+    def started_at(self) -> datetime:
+        """When the job began; the same in each attempt."""
+        return self.job.started_at or self.job.created_at
+
     def _resolver(self) -> Resolver:
-        return Resolver(self.job, self.lease, self.workspace, self.spec, self.describe, self.read)
+        prepared = Staged.from_json(self.job.manifests["prepared"])
+        return Resolver(self.job, self.lease, self.workspace, self.spec, self.describe, prepared)
 
     @cached_property
     def staged(self) -> Staged:
         """What the plan is made from: the source with what was worked out of it."""
-        return Staged.from_json(self.job.manifests.get("lookups") or self.job.manifests["staged"])
+        manifests = self.job.manifests
+        return Staged.from_json(manifests.get("lookups") or manifests["prepared"])
 
     def _pick_snapshot(self) -> dict[str, Any]:
         """Which snapshot the plan compares with (path), and on which one the outcomes are written (base)."""
@@ -282,9 +306,8 @@ class Planner:
         return Path(told["path"]) if told and Path(told["path"]).exists() else None
 
     def _asked(self) -> compare.Asked:
-        started_at = self.job.started_at or self.job.created_at
         return compare.Asked(
-            baseline=self.job.baseline, some_rows=self.job.replay_of_id is not None, started_at=started_at
+            baseline=self.job.baseline, some_rows=self.job.replay_of_id is not None, started_at=self.started_at
         )
 
     def _make_plan(self) -> None:

@@ -18,7 +18,7 @@ from connections.kinds import KINDS
 from jobs.models import BatchState, Status
 from sandbox.__main__ import _parser
 from syncs.engine import rules
-from syncs.models import FieldMapping, Schedule, Sync
+from syncs.models import FieldMapping, Parameter, Schedule, Sync
 
 ROOT = Path(__file__).resolve().parent.parent
 REFERENCE = ROOT / "docs" / "reference"
@@ -127,7 +127,13 @@ def test_each_error_class_has_a_line(module, name):
 
 
 @pytest.mark.parametrize(
-    ("model", "part"), [(Sync, "Settings of a sync"), (FieldMapping, "Field mappings"), (Schedule, "Schedule")]
+    ("model", "part"),
+    [
+        (Sync, "Settings of a sync"),
+        (FieldMapping, "Field mappings"),
+        (Parameter, "Parameters"),
+        (Schedule, "Schedule"),
+    ],
 )
 def test_each_setting_of_a_sync_of_a_field_mapping_and_of_a_schedule_has_a_line(model, part):
     described = section("sync.md", part)

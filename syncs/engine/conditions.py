@@ -10,8 +10,8 @@
 
 A side is a column of the source, a field of the record in Salesforce, a text, or a parameter. Two sides are compared
 by the type that one of them has: as numbers, dates, date-times or checkboxes; texts without regard to case, as SOQL
-compares them. Where neither side has a type, two numbers are compared as such. A side that is blank, or is no value
-of the type, meets `is null` and `!=` and no other operator.
+compares them. Where neither side has a type, `<` and `>` compare two numbers as such. A blank meets `is null`, and
+`!=` beside a value. A comparison with something that is no value of the type does not hold, whatever its operator.
 """
 
 from __future__ import annotations
@@ -74,58 +74,66 @@ class Sides:
         return _TYPES.get(family or "", "text")
 
 
-def to_sql(rule: Rule, sides: Sides) -> str:
-    """SQL: the condition; never NULL. Raises KeyError for a parameter without a value."""
+def to_sql(rule: Rule, sides: Sides, *, perhaps: bool = False) -> str:
+    """SQL: the condition; never NULL. Raises KeyError for a parameter without a value.
+
+    perhaps: a comparison holds where a value is not what its type says, instead of not holding there.
+    """
     for word, joined in (("all", " AND "), ("any", " OR ")):
         if word in rule:
-            return f"({joined.join(to_sql(member, sides) for member in rule[word])})"
-    return _compared(rule, sides)
+            return f"({joined.join(to_sql(member, sides, perhaps=perhaps) for member in rule[word])})"
+    return _compared(rule, sides, perhaps)
 
 
-def _compared(rule: Rule, sides: Sides) -> str:
+def broken_sql(rule: Rule, sides: Sides) -> str:
+    """SQL: nobody can tell whether the rule holds, since a value is not what its type says, such as a number that is
+    none; never NULL."""
+    surely, maybe = to_sql(rule, sides), to_sql(rule, sides, perhaps=True)
+    return "false" if surely == maybe else f"({maybe} AND NOT {surely})"
+
+
+def _compared(rule: Rule, sides: Sides, perhaps: bool) -> str:
     operator, left = rule["operator"], rule["left"]
     if operator in ("is null", "is not null"):
         blank = f"coalesce({sides.text_of(left)}, '') = ''"
         return f"({blank})" if operator == "is null" else f"(NOT {blank})"
     right = rule["right"]
     if operator == "in":
-        equal = [_equal(sides, left, {"value": each}) for each in right["value"]]
-        return f"({' OR '.join(equal)})"
+        return f"({' OR '.join(_told(sides, left, '=', {'value': each}, perhaps) for each in right['value'])})"
     if operator == "contains":
-        holds = f"contains(lower({sides.text_of(left)}), lower({sides.text_of(right)}))"
-        return f"coalesce({holds}, false)"
+        return f"coalesce(contains(lower({sides.text_of(left)}), lower({sides.text_of(right)})), false)"
+    return _told(sides, left, operator, right, perhaps)
+
+
+def _told(sides: Sides, left: dict[str, Any], operator: str, right: dict[str, Any], perhaps: bool) -> str:
+    types = (sides.type_of(left), sides.type_of(right))
+    kind: ColumnType = next((each for each in types if each != "text"), "text")
+    texts = [sides.text_of(side) for side in (left, right)]
+    spelled = [canonical(kind, text, sides.time_zone) for text in texts]
     if operator in ("=", "!="):
-        equal_both = _equal(sides, left, right)
-        return equal_both if operator == "=" else f"(NOT {equal_both})"
-    return _ordered(sides, left, operator, right)
-
-
-def _type_of_both(sides: Sides, left: dict[str, Any], right: dict[str, Any]) -> ColumnType:
-    return next((each for each in (sides.type_of(left), sides.type_of(right)) if each != "text"), "text")
-
-
-def _equal(sides: Sides, left: dict[str, Any], right: dict[str, Any]) -> str:
-    kind = _type_of_both(sides, left, right)
-    one, other = (canonical(kind, sides.text_of(side), sides.time_zone) for side in (left, right))
+        one, other = (f"lower({each})" if kind == "text" else each for each in spelled)
+        equal = f"coalesce({one} = {other}, false)"
+        holds = equal if operator == "=" else f"(NOT {equal})"
+    else:
+        holds = f"coalesce({_ordered(sides, kind, texts, spelled, operator)}, false)"
     if kind == "text":
-        one, other = f"lower({one})", f"lower({other})"
-    return f"coalesce({one} = {other}, false)"
+        return holds
+    broken = " OR ".join(
+        f"(coalesce({text}, '') <> '' AND {each} IS NULL)" for text, each in zip(texts, spelled, strict=True)
+    )
+    return f"(CASE WHEN {broken} THEN {str(perhaps).lower()} ELSE {holds} END)"
 
 
-def _ordered(sides: Sides, left: dict[str, Any], operator: str, right: dict[str, Any]) -> str:
-    kind = _type_of_both(sides, left, right)
-    one, other = (sides.text_of(side) for side in (left, right))
-    numbers = [f"TRY_CAST({canonical('number', text, sides.time_zone)} AS DECIMAL(38, 18))" for text in (one, other)]
+def _ordered(sides: Sides, kind: ColumnType, texts: list[str], spelled: list[str], operator: str) -> str:
+    numbers = [f"TRY_CAST({canonical('number', text, sides.time_zone)} AS DECIMAL(38, 18))" for text in texts]
     as_numbers = f"{numbers[0]} {operator} {numbers[1]}"
     if kind == "number":
-        return f"coalesce({as_numbers}, false)"
-    # Dates and date-times, in their one spelling, come in the order of their texts.
-    texts = [canonical(kind, text, sides.time_zone) for text in (one, other)]
+        return as_numbers
     if kind == "text":
-        as_texts = f"lower({texts[0]}) {operator} lower({texts[1]})"
-        both = f"{numbers[0]} IS NOT NULL AND {numbers[1]} IS NOT NULL"
-        return f"coalesce(CASE WHEN {both} THEN {as_numbers} ELSE {as_texts} END, false)"
-    return f"coalesce({texts[0]} {operator} {texts[1]}, false)"
+        as_texts = f"lower({spelled[0]}) {operator} lower({spelled[1]})"
+        return f"CASE WHEN {numbers[0]} IS NOT NULL AND {numbers[1]} IS NOT NULL THEN {as_numbers} ELSE {as_texts} END"
+    # Dates and date-times, in their one spelling, come in the order of their texts.
+    return f"{spelled[0]} {operator} {spelled[1]}"
 
 
 def _sides(rule: Rule) -> Iterator[tuple[str, Any]]:

@@ -5,7 +5,8 @@ EngineError
 |   |-- DiskFull                no room for a file or for spilled data
 |   `-- Interrupted             somebody called `Workspace.interrupt`
 |-- PermanentEngineError        the job fails
-|   `-- OutOfMemory             the step needs more memory than the workspace may use
+|   |-- OutOfMemory             the step needs more memory than the workspace may use
+|   `-- ExpressionTooSlow       the expressions of the mapping, or the filter, take too long
 `-- MisconfiguredEngineError    an administrator has to change something first; nothing was sent
 """
 
@@ -44,6 +45,10 @@ class PermanentEngineError(EngineError):
 
 class OutOfMemory(PermanentEngineError):
     """A step needs more memory than the workspace may use."""
+
+
+class ExpressionTooSlow(PermanentEngineError):
+    """The expressions of a mapping, or a filter, take longer than they may."""
 
 
 class MisconfiguredEngineError(EngineError):

@@ -14,8 +14,9 @@ import duckdb
 from syncs.engine.expression_functions import CALLED, FUNCTIONS, INSTEAD, VALUE, Argument, Size, check_call
 from syncs.engine.expression_text import ExpressionError, ReadyText
 from syncs.engine.expression_types import (
+    MOST_ROW_BYTES,
     Expression,
-    Guard,
+    Matching,
     Scope,
     is_scalar,
     not_allowed,
@@ -33,12 +34,6 @@ _DEEPEST = 100
 _MOST_NODES = 3000
 _MOST_PATTERNS = 50
 _MOST_GROWTH = 1000
-# Bytes that an expression may hold at once for one row.
-_MOST_ROW_BYTES = 64_000_000
-# The longest text to be matched, in bytes: more than the longest text field of Salesforce, 131,072 characters, holds.
-_LONGEST_MATCHED = 400_000
-# Steps of a regular expression's program times bytes of a text: some tens of seconds.
-_MOST_MATCHING = 3_000_000_000
 
 _NOWHERE = 2**63
 _NUMBER = re.compile(r"-?(?:[0-9][0-9_]*(?:\.[0-9_]*)?|\.[0-9][0-9_]*)(?:[eE][+-]?[0-9]+)?")
@@ -94,7 +89,7 @@ class Compiler:
         self._connection, self._scope, self._ready, self._name = connection, scope, ready, name
         self._columns: set[int] = set()
         self._uuids: list[str] = []
-        self._matching: list[tuple[Size, int, bool]] = []
+        self._matching: list[Matching] = []
         self._place = (0, 1)
 
     def compile(self, condition: bool) -> Expression:
@@ -108,15 +103,13 @@ class Compiler:
         if not condition and not is_scalar(kind):
             raise self._error(f"This gives {words(kind)}, which no field can take. Make a text of it.", root)
         self._try(root)
-        guards = [Guard(root.weight, _MOST_ROW_BYTES)]
-        guards += [Guard(size, min(_LONGEST_MATCHED, _MOST_MATCHING // steps)) for size, steps, _ in self._matching]
         return Expression(
             sql=root.sql,
             type=kind,
             columns=tuple(sorted(self._columns)),
             uuids=tuple(self._uuids),
+            size=root.size,
             weight=root.weight,
-            guards=tuple(guard for guard in guards if guard.size.factors),
             matching=tuple(self._matching),
         )
 
@@ -147,23 +140,25 @@ class Compiler:
         if position is not None:
             self._place = (int(position) - len(_SELECT), 1)
         near = re.search(r'at or near "(.*)"', message, re.DOTALL)
-        if (
-            near
-            and self._ready.sql.rstrip().endswith(near[1])
-            and self._place[0] >= len(self._ready.sql.rstrip().encode()) - len(near[1].encode())
-        ):
-            return self._error("The expression ends too early, or this does not fit here. Is there an END missing?")
         if near:
-            word = near[1].replace("$", "@")
-            self._place = (self._place[0], len(near[1].encode()))
-            if self._scope.column(word) is not None:
-                return self._error(f"'{word}' is a word of SQL. The column of that name is written \"{word}\".")
+            word, length = near[1].replace("$", "@"), len(near[1].encode())
+            self._place = (self._place[0], length)
+            column = self._scope.column(word)
+            if column is not None and self._is_keyword(word):
+                written = '"' + self._scope.columns[column] + '"'
+                return self._error(f"'{word}' is a word of SQL. The column of that name is written {written}.")
+            if self._place[0] + length >= len(self._ready.sql.rstrip().encode()):
+                return self._error("The expression ends too early, or this does not fit here. Is there an END missing?")
             return self._error(
                 f"'{word}' does not fit here. Is there a comma, an operator or a bracket missing before it?"
             )
         if "end of input" in message or self._place[0] >= len(self._ready.sql.encode()):
             return self._error("The expression ends too early. Is there a bracket or an END missing?")
         return self._error(f"The expression cannot be read: {message}.")
+
+    def _is_keyword(self, word: str) -> bool:
+        query = "SELECT count(*) FROM duckdb_keywords() WHERE keyword_name = lower($1) AND keyword_category <> $2"
+        return self._connection.execute(query, [word, "unreserved"]).fetchall() != [(0,)]
 
     # --- the tree ---
 
@@ -185,7 +180,7 @@ class Compiler:
         node = write(self, tree, depth)
         if node.nodes > _MOST_NODES:
             raise self._error("The expression has too many parts. Make it simpler.")
-        if node.weight.fixed > _MOST_ROW_BYTES // 64 or max(node.weight.factors.values(), default=0) > _MOST_GROWTH:
+        if node.weight.fixed > MOST_ROW_BYTES // 64 or max(node.weight.factors.values(), default=0) > _MOST_GROWTH:
             raise self._error(
                 f"This could make texts more than {_MOST_GROWTH:,} times as long as the cells they come from. "
                 "Make it simpler."
@@ -387,7 +382,7 @@ class Compiler:
             self._connection.execute("SELECT regexp_matches('', $1)", [pattern[0].constant]).fetchall()
         except duckdb.InvalidInputException as error:
             raise self._error(f"The regular expression cannot be used: {told(str(error))}") from None
-        self._matching.append((children[0].size, steps, everywhere))
+        self._matching.append(Matching(children[0].size, steps, everywhere))
         if len(self._matching) > _MOST_PATTERNS:
             raise self._error(f"There are more than {_MOST_PATTERNS} regular expressions in one expression.")
 

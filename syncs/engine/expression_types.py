@@ -48,6 +48,14 @@ class Scope:
         return name if name in self.parameters else alike[0] if len(alike) == 1 else None
 
 
+# Bytes that an expression may hold at once for one row.
+MOST_ROW_BYTES = 64_000_000
+# The longest text to be matched, in bytes: more than the longest text field of Salesforce, 131,072 characters, holds.
+_LONGEST_MATCHED = 400_000
+# Steps of a regular expression's program times bytes of a text: some tens of seconds.
+_MOST_MATCHING = 3_000_000_000
+
+
 @dataclasses.dataclass(frozen=True)
 class Guard:
     """A row is too much for an expression when `size` of it is above `limit` bytes."""
@@ -57,12 +65,30 @@ class Guard:
 
 
 @dataclasses.dataclass(frozen=True)
+class Matching:
+    """A regular expression at work.
+
+    size: of what is matched. steps: of its program. everywhere: it looks for all matches, not just the first.
+    """
+
+    size: Size
+    steps: int
+    everywhere: bool
+
+    @property
+    def guard(self) -> Guard:
+        """The longest text that is matched in a time one can wait for."""
+        return Guard(self.size, min(_LONGEST_MATCHED, _MOST_MATCHING // max(1, self.steps)))
+
+
+@dataclasses.dataclass(frozen=True)
 class Expression:
     """An expression that may be evaluated.
 
     sql: over `_row`, `c_<i>` (NULL when blank) and `_uuid_<name>`; it raises an error for a row that it cannot be
     worked out for. type: DuckDB's name of its type. columns: places of the columns it reads. uuids: names of the
-    columns of random ids it needs. weight: bytes that it holds at once for a row. guards: limits of a row.
+    columns of random ids it needs. size: bytes of its value. weight: bytes that it holds at once for a row. guards:
+    limits of a row.
     matching: for each regular expression in it, the size of what is matched, the steps of its program, and whether it
     looks for all matches.
     """
@@ -71,9 +97,9 @@ class Expression:
     type: str
     columns: tuple[int, ...]
     uuids: tuple[str, ...]
+    size: Size
     weight: Size
-    guards: tuple[Guard, ...]
-    matching: tuple[tuple[Size, int, bool], ...]
+    matching: tuple[Matching, ...]
 
 
 def typed_column(spec: ColumnSpec, cell: str) -> str:
@@ -174,12 +200,16 @@ def unknown(what: str, name: str, known: Sequence[str], place: str) -> str:
     by_lower = {each.lower(): each for each in reversed(known)}
     near = difflib.get_close_matches(name.lower(), list(by_lower), n=1, cutoff=0.6)
     if near:
-        hint = f"Did you mean {quoted(by_lower[near[0]]) if what == 'column' else '@' + by_lower[near[0]]}?"
+        hint = f"Did you mean {_written(what, by_lower[near[0]])}?"
     elif what == "column":
         hint = "Texts stand in single quotes, columns in double quotes."
     else:
-        hint = f"It has {', '.join('@' + each for each in known)}." if known else "It has none."
+        hint = f"It has {', '.join(_written(what, each) for each in known[:30])}." if known else "It has none."
     return f"{place} {what} '{name}'. {hint}"
+
+
+def _written(what: str, name: str) -> str:
+    return "@" + name if what == "parameter" else quoted(name) if what == "column" else name
 
 
 def quoted(name: str) -> str:

@@ -15,10 +15,23 @@ import duckdb
 
 from syncs.engine.expression_text import ExpressionError, ready_to_parse
 from syncs.engine.expression_tree import Compiler
-from syncs.engine.expression_types import Expression, Guard, Scope, typed_column
+from syncs.engine.expression_types import Expression, Guard, Matching, Scope, scale_of, typed_column
 from syncs.engine.sealed import LONGEST_CHECK, TakesTooLong, sealed_connection, stopped_after
 
-__all__ = ["Expression", "ExpressionError", "Guard", "Scope", "as_text", "check", "compile_expression", "typed_column"]
+__all__ = [
+    "Expression",
+    "ExpressionError",
+    "Guard",
+    "Matching",
+    "Scope",
+    "as_text",
+    "check",
+    "compile_expression",
+    "typed_column",
+]
+
+# Of the numbers that we make ourselves; zeros at their ends are ours, too.
+_OUR_SCALE = 10
 
 
 def check(
@@ -67,5 +80,7 @@ def as_text(expression: Expression) -> str:
             return expression.sql
         case "TIMESTAMP WITH TIME ZONE":
             return f"strftime(timezone('UTC', {expression.sql}), '%Y-%m-%d %H:%M:%S.%fZ')"
+        case kind if kind.startswith("DECIMAL") and scale_of(kind) == _OUR_SCALE:
+            return f"rtrim(rtrim(CAST({expression.sql} AS VARCHAR), '0'), '.')"
         case _:
             return f"CAST({expression.sql} AS VARCHAR)"

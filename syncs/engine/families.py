@@ -58,10 +58,11 @@ class Line:
     """One line of the mapping with the field it feeds.
 
     index: its place in the mapping, from 0.
-    column: the place of its source column in the staged table, or None for a constant.
+    column: the place of its source column in the staged table, or None for a constant or an expression.
     is_key: it feeds the sync key.
     parent_field: of a lookup, the parent's field that holds the line's value.
     relationship: of a lookup that Salesforce itself resolves, the title of its column, such as `Account.Ext__c`.
+    prepared: its text is more than a cell or a constant as it is, and is worked out by `prepare`.
     """
 
     index: int
@@ -72,6 +73,7 @@ class Line:
     is_key: bool = False
     parent_field: Field | None = None
     relationship: str = ""
+    prepared: bool = False
 
     @property
     def sent_as(self) -> str:
@@ -97,7 +99,7 @@ class Line:
     @property
     def computed(self) -> bool:
         """Its text stands in the prepared table as `x_<index>`; where `xe_<index>` is true, there is no value."""
-        return self.is_resolved
+        return self.prepared or self.is_resolved
 
     @property
     def digits_before_point(self) -> int:
@@ -176,7 +178,8 @@ def line_of(spec: SyncSpec, index: int, describe: ObjectDescribe) -> Line | None
     family = None if field is None else family_of(field.type)
     if field is None or family is None:
         return None
-    line = Line(index, mapping, field, family, None, field.name.lower() in {name.lower() for name in spec.key_fields})
+    is_key = field.name.lower() in {name.lower() for name in spec.key_fields}
+    line = Line(index, mapping, field, family, None, is_key, prepared=is_computed(spec, mapping))
     if mapping.lookup is None:
         return line
     parent = describe.parent(mapping.lookup.object)
@@ -211,3 +214,12 @@ def _found_by_salesforce(spec: SyncSpec, line: Line) -> bool:
     plain = mapping.when_blank != "clear" and mapping.write_on != "only_if_empty" and not line.is_key
     comparable = spec.compare != "destination" or not is_polymorphic(line.field)
     return possible and rejects and plain and comparable
+
+
+def is_computed(spec: SyncSpec, mapping: MappingSpec) -> bool:
+    """Whether a line's text is more than its trimmed cell, or its constant, as it is."""
+    if mapping.expression is not None or mapping.replacements:
+        return True
+    column = next((column for column in spec.columns if column.name == mapping.source_column), None)
+    has_format = column is not None and column.type in ("date", "datetime") and bool(column.format)
+    return has_format or not (mapping.trim or mapping.source_column is None)

@@ -143,12 +143,17 @@ def resolve(
         written = {name for line in resolved for name in (f"x_{line.index}", f"xe_{line.index}")} & held
         if written:
             columns = [f"s.* EXCLUDE ({', '.join(sorted(written))})"]
+
+        def failed(index: int) -> str:
+            """Where there was no text to look for because of an error, there is still one."""
+            return f" OR coalesce(s.xe_{index}, false)" if f"xe_{index}" in held else ""
+
         for line in resolved:
             parents, i = _parents(line, describe), line.index
             text = _text(line, held)
             columns += [
                 f"CASE WHEN f_{i}.n = 1 THEN f_{i}.id ELSE {text} END AS x_{i}",
-                f"({text} IS NOT NULL AND f_{i}.n IS DISTINCT FROM 1) AS xe_{i}",
+                f"({text} IS NOT NULL AND f_{i}.n IS DISTINCT FROM 1{failed(i)}) AS xe_{i}",
                 f"f_{i}.ids AS xi_{i}",
             ]
             normal = _normal(text, parents.family, parents.field, spec.time_zone)

@@ -30,6 +30,7 @@ class Staged:
     trimmed: how many cells of a column were trimmed, by column name. hint: what may be wrong when columns are missing.
     filtered: how many rows the source filter left out. waves: there is a column `_wave`: rows of a higher one wait for
     those of a lower one.
+    has_filter: the table went through a filter, see `syncs/engine/prepare.py`. file_name: of the source, or "".
     """
 
     path: Path
@@ -41,6 +42,8 @@ class Staged:
     hint: str = ""
     filtered: int = 0
     waves: bool = False
+    has_filter: bool = False
+    file_name: str = ""
 
     def at(self, folder: Path) -> Staged:
         """The same table with its files in another folder, where they were copied under their names."""
@@ -59,6 +62,8 @@ class Staged:
             "hint": self.hint,
             "filtered": self.filtered,
             "waves": self.waves,
+            "has_filter": self.has_filter,
+            "file_name": self.file_name,
         }
 
     @classmethod
@@ -105,7 +110,16 @@ def stage(workspace: Workspace, reading: Reading, to: Path, *, progress: Callabl
     counts = {visible(column): count for column, count in zip(columns, trimmed, strict=True) if count}
     malformed = tuple(MalformedRow(row.row, visible(row.text), visible(row.reason)) for row in reading.malformed)
     shown = tuple(map(visible, columns))
-    return Staged(to, beside if has_padded else None, shown, rows, malformed, counts, visible(reading.hint))
+    return Staged(
+        to,
+        beside if has_padded else None,
+        shown,
+        rows,
+        malformed,
+        counts,
+        visible(reading.hint),
+        file_name=reading.file_name,
+    )
 
 
 def _schema(columns: int) -> pa.Schema:

@@ -59,6 +59,9 @@ def problems(spec: SyncSpec, describe: ObjectDescribe, columns: Sequence[str], h
 
 
 def _object_problems(spec: SyncSpec, describe: ObjectDescribe) -> Iterator[Problem]:
+    if spec.publishes:
+        yield from _event_problems(spec, describe)
+        return
     needs = [
         (spec.mode in _INSERTS, describe.createable, "create"),
         (spec.mode in _UPDATES, describe.updateable, "update"),
@@ -72,6 +75,24 @@ def _object_problems(spec: SyncSpec, describe: ObjectDescribe) -> Iterator[Probl
                 f"the connected user may not {verb} its records, which the mode '{spec.mode}' needs.",
                 "Give the user that permission in Salesforce, or choose another mode or object.",
             )
+
+
+def _event_problems(spec: SyncSpec, describe: ObjectDescribe) -> Iterator[Problem]:
+    """A platform event can be published, and nothing else: Salesforce keeps none that one could look up."""
+    if not describe.createable:
+        yield Problem(
+            "Object",
+            describe.name,
+            "the connected user may not publish it.",
+            "Give the user the permission to create it in Salesforce, or choose another object.",
+        )
+    if spec.mode != "insert" or spec.compare != "nothing" or spec.key_fields:
+        yield Problem(
+            "Object",
+            describe.name,
+            "a platform event can only be published, and not looked up.",
+            "Choose the mode 'insert' and compare = nothing, without a sync key.",
+        )
 
 
 def _mapping_problems(spec: SyncSpec, describe: ObjectDescribe, columns: Sequence[str], hint: str) -> Iterator[Problem]:

@@ -1,10 +1,12 @@
 """Whatever happens to a job, Salesforce holds every row exactly once, and the counts say so.
 
-50,000 rows in batches of 5,000: inserts without a key, some rows identical; and inserts and upserts with a key.
+50,000 rows in batches of 5,000: inserts without a key, some rows identical; and inserts and upserts with a key. Then
+the lane of few rows, and rows that are sent again because they were refused.
 """
 
 from __future__ import annotations
 
+import time
 from collections import Counter
 
 import pytest
@@ -196,3 +198,82 @@ def test_a_cancelled_job_keeps_what_was_confirmed_and_the_next_one_sends_the_res
     assert rest.counts["inserted"] + rest.counts["updated"] == ROWS - confirmed
     assert rest.counts["unchanged"] + rest.counts["ignored"] == confirmed
     assert scenario.records() == scenario.wanted()
+
+
+FEW = 1_800
+
+
+@pytest.fixture
+def few(sandbox):
+    """A sync of so few rows that they go by collections; the first 900 are known, and have changed since."""
+    sync = make_people_sync(sandbox)
+    write_csv(sync.organization, "people.csv", people(FEW // 2, title="Before"))
+    assert run(sync).status == Status.SUCCEEDED
+    write_csv(sync.organization, "people.csv", people(FEW))
+    # Salesforce tells times in seconds: what was made before is then older than what is made now.
+    time.sleep(1.1)
+    return sync
+
+
+def check_few(job, org, sync):
+    assert job.status == Status.SUCCEEDED, (job.reason, job.counts)
+    assert (job.counts["inserted"], job.counts["updated"]) == (FEW // 2, FEW // 2)
+    found = Counter((each["External_Id__c"], each["Title"]) for each in org.query(CONTACTS))
+    assert found == Counter((row[0], row[3]) for row in people(FEW)[1:])
+    assert run(sync).counts["unchanged"] == FEW
+
+
+CONTACTS = "SELECT External_Id__c, Title FROM Contact"
+CALL = {"method": "PATCH", "path": "/composite/sobjects/Contact/"}
+
+
+def test_a_worker_killed_at_calls_of_collections_loses_and_doubles_nothing(few, sandbox, org, worker):
+    # The first and the last call, and one in the middle.
+    victim = worker(concurrency=1, SFSYNC_LONGEST_CALL_SECONDS="0.2")
+    job = start_job(few, by=anybody(few))
+    for action in ("hold_before", "hold_after", "hold_before", "hold_after"):
+        (rule,) = sandbox.faults({**CALL, "nth": 2, "action": action, "seconds": 120})[-1:]
+        wait_for(lambda rule=rule: held(sandbox, rule["id"]), f"a call held by {action}")
+        victim.kill()
+        sandbox.release(rule["id"])
+        victim.start()
+    check_few(wait_for_end(job), org, few)
+
+
+def test_a_worker_that_was_stopped_in_a_call_of_collections_does_no_harm(few, sandbox, org, worker):
+    workers = [worker(concurrency=1, SFSYNC_LONGEST_CALL_SECONDS="0.2")]
+    armed = sandbox.faults({**CALL, "nth": 3, "action": "hold_before", "seconds": 120})[-1]["id"]
+    job = start_job(few, by=anybody(few))
+    wait_for(lambda: held(sandbox, armed), "a held call")
+    token = Batch.all_objects.get(job=job).token
+    workers[0].freeze()
+    workers.append(worker(concurrency=1, SFSYNC_LONGEST_CALL_SECONDS="0.2"))
+    wait_for(lambda: Batch.all_objects.get(job=job).token != token, "another worker to take over")
+    workers[0].thaw()
+    sandbox.release(armed)
+    check_few(wait_for_end(job), org, few)
+
+
+def test_a_worker_killed_while_refused_rows_go_again_loses_and_doubles_nothing(sandbox, org, worker):
+    """Each fifth row is refused twice for a lock; the second and the third Salesforce job of a batch bring it in."""
+    keyless = {"key_fields": (), "mode": "insert", "compare": "nothing"}
+    sync = make_people_sync(sandbox, batch_rows=2_500, **keyless)
+    rows = people(5_000, identical_every=25)
+    write_csv(sync.organization, "people.csv", rows)
+    refusal = {"object": "Contact", "field": "LastName", "matches": "5$|^Twin$", "code": "UNABLE_TO_LOCK_ROW"}
+    sandbox.faults({"action": "refuse_rows", **refusal, "times": 4})
+    victim = worker(concurrency=2)
+    job = start_job(sync, by=anybody(sync))
+    for call in ("create", "upload", "close", "successes", "failures"):
+        wait_for(lambda: not alive(job) or Batch.all_objects.filter(job=job, retries__gte=1).exists(), "a second pass")
+        (rule,) = sandbox.faults({**CALLS[call], "nth": 1, "action": "hold_after", "seconds": 120})[-1:]
+        wait_for(lambda rule=rule: held(sandbox, rule["id"]), f"a call held at {call}")
+        victim.kill()
+        sandbox.release(rule["id"])
+        victim.start()
+    job = wait_for_end(job)
+    assert (job.status, job.counts["inserted"], job.counts["failed"]) == (Status.SUCCEEDED, 5_000, 0), job.counts
+    found = org.query("SELECT LastName, FirstName FROM Contact")
+    assert Counter((each["LastName"], each["FirstName"]) for each in found) == Counter(
+        (last, first) for _, last, first, _ in rows[1:]
+    )

@@ -91,7 +91,7 @@
                     group[event.target.value] = members;
                     this.changed();
                 },
-            ), link("Remove", remove));
+            ), link("Remove all of them", remove));
             const drawn = members.map((member, index) => {
                 const drop = () => {
                     members.splice(index, 1);
@@ -128,7 +128,7 @@
             });
             const right = ALONE.includes(rule.operator) ? [] : this.side(rule, "right", true);
             return make("div", {className: "rule-one"}, ...this.side(rule, "left", false), operator, ...right,
-                link("Remove", remove));
+                Object.assign(link("\u2715", remove), {ariaLabel: "Remove this rule", title: "Remove this rule"}));
         }
 
         fitting(value, operator) {
