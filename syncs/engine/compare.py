@@ -74,7 +74,7 @@ def decision_of(
     spec: SyncSpec, describe: ObjectDescribe, staged: Staged, known: Path | None, asked: Asked | None = None
 ) -> Decision:
     """The decision of a sync over a source, with what is known from the file `known`."""
-    transform = Transform.of(spec, describe, staged.columns)
+    transform = Transform.of(spec, describe, staged.columns, has_filter=staged.has_filter)
     carried = {"_wave": "_wave" if staged.waves else "0"}
     if spec.action_column:
         column = f"upper(c_{staged.columns.index(spec.action_column)})"

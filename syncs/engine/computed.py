@@ -112,12 +112,16 @@ class Work:
 
     @property
     def weight(self) -> Size:
-        """Bytes that a row takes while it is worked on, of everything together."""
+        """Bytes that are made for a row while it is worked on, of everything together."""
         weights = [line.weight for line in self.lines]
         if self.filter and self.filter.expression:
             weights.append(self.filter.expression.weight)
-        cells = Size(64, dict.fromkeys(self.columns, 2))
-        return sum(weights, cells)
+        return sum(weights, Size(64, dict.fromkeys(self.columns, 2)))
+
+    @property
+    def result(self) -> Size:
+        """Bytes that come of a row."""
+        return sum((line.size for line in self.lines), Size(64, dict.fromkeys(self.kept, 1)))
 
     def query(self, rows: str, *, guarded: bool) -> str:
         """A query for `_row`, the kept `c_<i>`, and `x_<i>`, `xe_<i>` and `xw_<i>` of each line.
@@ -144,8 +148,9 @@ class Work:
         source = f"SELECT {', '.join(['*', *failed])} FROM ({source})"
         for line in self.lines:
             index = line.index
+            text = f"CASE WHEN NOT b_{index} THEN t_{index}.v END" if line.is_float else f"t_{index}.v"
             selected += [
-                f"CASE WHEN NOT b_{index} THEN {_replaced(f't_{index}.v', line.mapping)} END AS x_{index}",
+                f"{_replaced(text, line.mapping)} AS x_{index}",
                 f"b_{index} AS xe_{index}",
                 f"CASE WHEN b_{index} THEN {_values(self.scope, line.columns)} END AS xw_{index}",
             ]

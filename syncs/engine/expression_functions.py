@@ -200,9 +200,7 @@ def _table() -> dict[str, Function]:
     allow("if", lambda arguments: total(arguments[1:]), write=_write_if)
     allow("greatest least", total)
     # Numbers.
-    allow(
-        "+ - * / // % ** ^ abs ceil ceiling floor round round_even trunc sign sqrt cbrt power pow exp ln log log2 log10"
-    )
+    allow("+ - * / % ** ^ abs ceil ceiling floor round round_even trunc sign sqrt cbrt power pow exp ln log log2 log10")
     allow("mod isnan isfinite isinf even")
     # Dates and times.
     allow("year month day hour minute second quarter week weekofyear dayofweek isodow dayofyear dayofmonth weekday")
@@ -234,6 +232,7 @@ INSTEAD = {
     "coalesce": "coalesce(a, b)",
     "repeat": "lpad or rpad with a number",
     "@": "abs(...)",
+    "//": "floor(a / b)",
 }
 
 

@@ -143,10 +143,8 @@ class Compiler:
         if near:
             word, length = near[1].replace("$", "@"), len(near[1].encode())
             self._place = (self._place[0], length)
-            column = self._scope.column(word)
-            if column is not None and self._is_keyword(word):
-                written = '"' + self._scope.columns[column] + '"'
-                return self._error(f"'{word}' is a word of SQL. The column of that name is written {written}.")
+            self._refuse_keyword(self._place[0] + length)
+            self._refuse_keyword(self._place[0])
             if self._place[0] + length >= len(self._ready.sql.rstrip().encode()):
                 return self._error("The expression ends too early, or this does not fit here. Is there an END missing?")
             return self._error(
@@ -156,9 +154,21 @@ class Compiler:
             return self._error("The expression ends too early. Is there a bracket or an END missing?")
         return self._error(f"The expression cannot be read: {message}.")
 
-    def _is_keyword(self, word: str) -> bool:
+    def _refuse_keyword(self, end: int) -> None:
+        """Raises when the word that ends here, in bytes, is a column's name that SQL keeps for itself."""
+        found = re.search(rb"[^\W\d]\w*\s*$", self._ready.sql.encode()[:end])
+        word = found[0].decode(errors="replace").strip() if found else ""
+        column = self._scope.column(word)
         query = "SELECT count(*) FROM duckdb_keywords() WHERE keyword_name = lower($1) AND keyword_category <> $2"
-        return self._connection.execute(query, [word, "unreserved"]).fetchall() != [(0,)]
+        if (
+            found is None
+            or column is None
+            or self._connection.execute(query, [word, "unreserved"]).fetchall() == [(0,)]
+        ):
+            return
+        self._place = (found.start(), len(word))
+        written = '"' + self._scope.columns[column] + '"'
+        raise self._error(f"'{word}' is a word of SQL. The column of that name is written {written}.")
 
     # --- the tree ---
 

@@ -9,54 +9,62 @@ import pyarrow.compute as pc
 
 from syncs.engine.computed import Work
 from syncs.engine.expression_functions import Size
+from syncs.engine.expression_types import Matching
 
-# Bytes of everything that is made of one portion of rows.
-_PORTION_BYTES = 64_000_000
-# Between two chunks of a portion, the clock can stop the work: about a second of matching, in steps times bytes.
+# Bytes of what comes out of one portion of rows, and of what is made on the way for one chunk of it by one thread.
+_PORTION_BYTES, _CHUNK_BYTES = 128_000_000, 32_000_000
+# Between two chunks, the clock can stop the work: about a second of matching, in steps of a program times bytes.
 _CHUNK_STEPS = 200_000_000
 _CHUNK_ROWS = 8192
 
 
 def portions(work: Work, table: pa.Table) -> Iterator[pa.Table]:
-    """The rows of a table in portions that need a bounded memory. No portion is empty."""
-    longest = _longest_row(work, table)
-    room = _PORTION_BYTES // max(1, _bound(work.weight, longest))
-    if table.num_rows <= room:
-        if table.num_rows:
-            yield table
-        return
-    for start, count in _cuts(_each(work.weight, table), _PORTION_BYTES, table.num_rows):
+    """The rows of a table in portions whose results fit into memory. No portion is empty."""
+    room = _PORTION_BYTES // max(1, _bound(work.result, _longest(work, table)))
+    if room >= min(_CHUNK_ROWS, table.num_rows):
+        cuts = _even(table.num_rows, room)
+    else:
+        cuts = _cuts(_each(work.result, table), _PORTION_BYTES, table.num_rows)
+    for start, count in cuts:
         yield table.slice(start, count)
 
 
 def chunks(work: Work, table: pa.Table) -> Sequence[pa.RecordBatch]:
-    """A portion in the pieces between which it can be stopped."""
-    longest = _longest_row(work, table)
-    steps = sum(
-        (size := _bound(matching.size, longest)) * max(matching.steps, size if matching.everywhere else 1)
-        for matching in work.matching
-    )
-    most = _CHUNK_STEPS // max(1, steps)
+    """A portion in the pieces that are worked on at once, and between which the work can be stopped."""
+    longest = _longest(work, table)
+    sizes = [_bound(matching.size, longest) for matching in work.matching]
+    steps = sum(_steps(matching, size) for matching, size in zip(work.matching, sizes, strict=True))
+    cost = steps / _CHUNK_STEPS + _bound(work.weight, longest) / _CHUNK_BYTES
+    if cost * min(_CHUNK_ROWS // 4, table.num_rows) <= 1:
+        cuts = _even(table.num_rows, min(_CHUNK_ROWS, int(1 / cost)))
+    else:
+        cuts = _cuts(_costs(work, table), 1.0, _CHUNK_ROWS)
     table = table.combine_chunks()
-    if most >= min(table.num_rows, _CHUNK_ROWS):
-        batches: list[pa.RecordBatch] = table.to_batches(max_chunksize=_CHUNK_ROWS)
-        return batches
-    total = pa.repeat(pa.scalar(0.0), table.num_rows)
+    return [batch for start, count in cuts for batch in table.slice(start, count).to_batches()]
+
+
+def _steps(matching: Matching, size: int) -> int:
+    # Looking for all matches can mean to look at the rest of the text from each place anew.
+    return size * max(matching.steps, size if matching.everywhere else 1)
+
+
+def _costs(work: Work, table: pa.Table) -> pa.ChunkedArray:
+    """What each row costs, as a share of a chunk."""
+    total = pc.divide(_each(work.weight, table), float(_CHUNK_BYTES))
     for matching in work.matching:
         size = _each(matching.size, table)
         per_byte = pc.max_element_wise(size, float(matching.steps)) if matching.everywhere else float(matching.steps)
-        total = pc.add(total, pc.multiply(size, per_byte))
-    pieces = [table.slice(start, count) for start, count in _cuts(total, _CHUNK_STEPS, _CHUNK_ROWS)]
-    return [batch for piece in pieces for batch in piece.to_batches()]
+        total = pc.add(total, pc.divide(pc.multiply(size, per_byte), float(_CHUNK_STEPS)))
+    return total
 
 
 def is_too_much(work: Work, table: pa.Table) -> bool:
     """Whether a row of the table may be more than a line of the mapping, or the filter, takes."""
-    longest = _longest_row(work, table)
+    longest = _longest(work, table)
     return any(_bound(guard.size, longest) > guard.limit for guard in work.guards)
 
 
-def _longest_row(work: Work, table: pa.Table) -> dict[int, int]:
+def _longest(work: Work, table: pa.Table) -> dict[int, int]:
     """For each column, the bytes of its longest cell."""
     return {place: pc.max(pc.binary_length(table.column(f"c_{place}"))).as_py() or 0 for place in work.columns}
 
@@ -74,7 +82,13 @@ def _each(size: Size, table: pa.Table) -> pa.ChunkedArray:
     return total
 
 
-def _cuts(costs: pa.ChunkedArray, budget: int, most_rows: int) -> Iterator[tuple[int, int]]:
+def _even(rows: int, most: int) -> Iterator[tuple[int, int]]:
+    """Start and number of rows of pieces of at most so many rows."""
+    for start in range(0, rows, most):
+        yield start, min(most, rows - start)
+
+
+def _cuts(costs: pa.ChunkedArray, budget: float, most_rows: int) -> Iterator[tuple[int, int]]:
     """Start and number of rows of pieces that cost no more than the budget, or are one row."""
     start, spent = 0, 0.0
     for place, cost in enumerate(costs.to_pylist()):

@@ -11,13 +11,15 @@ import pyarrow as pa
 
 from connections.sources.base import MalformedRow
 from syncs.engine import rules
+from syncs.engine.conditions import in_words
 from syncs.engine.decide import ACTIONS, DUPLICATES, EXISTING, SHARED, Decision
 from syncs.engine.families import Line
 from syncs.engine.files import TableWriter, row_ranges, stream
 from syncs.engine.nul import visible_table
 from syncs.engine.sql import literal, parquet
 from syncs.engine.stage import Staged
-from syncs.engine.transform import MASK_BITS, bit_of, shown_key
+from syncs.engine.transform import FILTER_BIT, MASK_BITS, bit_of, shown_key
+from syncs.spec import SelectionSpec
 
 # Row errors, of whatever source: `source` is "rule" for a row that sfsync rejected, VIOLATION for one that broke a rule
 # of a line that is not validated and went through all the same, "salesforce" for what was refused there.
@@ -93,6 +95,8 @@ def _rule_errors(decision: Decision, staged: Staged, rows_file: Path, wanted: st
     joined = f"({texts}) JOIN {rows} ON _row = r_row"
     errors = [_cell_error(line, transform.time_zone) for line in transform.lines]
     errors += [_violation(line, transform.time_zone) for line in transform.lines if line.is_soft]
+    if transform.has_filter:
+        errors.append(_filter_error(decision.spec.selection))
     if transform.keys:
         errors = [*_key_errors(decision), *errors]
     if decision.spec.action_column:
@@ -138,11 +142,21 @@ def _first_broken(line: Line, broken: Sequence[rules.Rule], source: str = "rule"
     return _struct(line, code, message, source)
 
 
+def _filter_error(selection: SelectionSpec) -> str:
+    """SQL: the error of a row of which nobody can tell whether it passes the filter."""
+    shown = selection.filter or (in_words(selection.rules) if selection.rules else "")
+    shown = shown if len(shown) <= 200 else shown[:200] + "..."
+    error = f"{{'source': 'rule', 'code': {literal(rules.EXPRESSION)}, 'field': NULL, 'column': NULL, "
+    error += f"'value': left(_filter_values, {_SHOWN}), 'message': {rules.filter_message(shown)}}}"
+    return f"CASE WHEN bad_0 & {FILTER_BIT} <> 0 THEN {error} END"
+
+
 def _struct(line: Line, code: str, message: str, source: str = "rule") -> str:
+    value = f"coalesce(t_{line.index}, xw_{line.index})" if line.prepared else f"t_{line.index}"
     return (
         f"{{'source': {literal(source)}, 'code': {code}, 'field': {literal(line.field.name)}, "
         f"'column': {literal(line.mapping.source_column)}, "
-        f"'value': left(t_{line.index}, {_SHOWN}), 'message': {message}}}"
+        f"'value': left({value}, {_SHOWN}), 'message': {message}}}"
     )
 
 

@@ -32,6 +32,7 @@ DUPLICATE_KEY = "Duplicate Key"
 AMBIGUOUS_KEY = "Ambiguous Key"
 MALFORMED = "Malformed Row"
 ACTION = "Invalid Action"
+EXPRESSION = "Expression Error"
 
 
 @dataclasses.dataclass(frozen=True)
@@ -54,12 +55,15 @@ def rules_of(line: Line, time_zone: str, *, soft: bool = False) -> list[Rule]:
     """
     text = f"t_{line.index}"
     name = f"{line.field.label} ({line.sent_as})"
-    rules = [_blank_rule(line, name, soft)]
+    rules = [_prepared_rule(line, name)] if line.prepared else []
+    rules.append(_blank_rule(line, name, soft))
     reserved = (
         f"{name} cannot be '{values.CLEARED}': to Salesforce that text means 'clear the field'. Change the value."
     )
     rules.append(Rule(RESERVED, f"{text} = '{values.CLEARED}'", literal(reserved)))
-    place = "The constant" if line.mapping.source_column is None else f"Column '{line.mapping.source_column}'"
+    place = f"Column '{line.mapping.source_column}'"
+    if line.mapping.source_column is None:
+        place = "The constant" if line.mapping.expression is None else "What the expression gives"
     nul = (
         f"{place} holds a NUL character (shown as {visible(chr(0))}), which Salesforce does not store, so it cannot go "
         f"into {name}. Remove it."
@@ -103,6 +107,33 @@ def _parent_rules(line: Line, name: str) -> list[Rule]:
         Rule(AMBIGUOUS_LOOKUP, f"xi_{line.index} IS NOT NULL", told),
         Rule(UNRESOLVED_LOOKUP, has_no_parent(line), f"{shown} || {literal(missing)}"),
     ]
+
+
+def _prepared_rule(line: Line, name: str) -> Rule:
+    """The line's text could not be worked out."""
+    failed, values_there = f"xw_{line.index} IS NOT NULL", f"xw_{line.index}"
+    mapping = line.mapping
+    if mapping.expression is not None:
+        shown = mapping.expression if len(mapping.expression) <= 200 else mapping.expression[:200] + "..."
+        head = f"The expression for {name} cannot be worked out for this row ("
+        tail = f"). Correct the row, or the expression: {shown}"
+    elif mapping.replacements:
+        head = f"For {name}, this cannot be read in the column's date format, or is too long for the replacements ("
+        tail = "). Correct it."
+    else:
+        head, tail = f"For {name}, this is no date in the format that the column has (", "). Correct it."
+        return Rule(DATE, failed, f"{literal(head)} || {values_there} || {literal(tail)}")
+    return Rule(EXPRESSION, failed, f"{literal(head)} || {values_there} || {literal(tail)}")
+
+
+def filter_message(shown: str) -> str:
+    """SQL: that nobody can tell whether a row passes the source's filter.
+
+    shown: the filter, as people read it.
+    """
+    head = "It cannot be told whether this row passes the filter of the source ("
+    tail = f"), so it is not sent, and its record not deleted either. Correct the row, or the filter: {shown}"
+    return f"{literal(head)} || coalesce(_filter_values, '') || {literal(tail)}"
 
 
 def _family_rules(line: Line, name: str, time_zone: str) -> list[Rule]:

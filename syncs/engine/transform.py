@@ -2,7 +2,7 @@
 
 The query is a nest of projections, each of which sees the columns of the one inside it:
 
-    t_<i>   trimmed text of line i's source column or constant, NULL when blank
+    t_<i>   trimmed text of line i's source column, constant or expression, NULL when blank
     n_<i>   canonical value, for the families whose values have more spellings than one
     v_<i>   what is sent for a value; NULL for a blank, and for a value that the field cannot hold
     e_<i>   what is sent: v_<i>, or the sign that clears a field, or NULL for a field that is left alone
@@ -19,8 +19,10 @@ from syncs.engine.families import Family, Line, lines_of
 from syncs.engine.sql import literal
 from syncs.spec import SyncSpec
 
-# One bit per field in a signed 64-bit number.
+# One bit per field in a signed 64-bit number. The next one, in the first mask, says that nobody can tell whether the
+# row passes the source's filter.
 MASK_BITS = 60
+FILTER_BIT = 1 << MASK_BITS
 
 
 @dataclasses.dataclass(frozen=True)
@@ -31,19 +33,25 @@ class Transform:
     keys: the lines that feed the sync key, in the order of the key's fields; empty without one.
     time_zone: in which a date-time without an offset is read.
     carried: further columns, by name the SQL over the staged table that they are taken from.
+    has_filter: the rows went through a filter, see `syncs/engine/prepare.py`.
     """
 
     lines: tuple[Line, ...]
     keys: tuple[Line, ...]
     time_zone: str
     carried: dict[str, str] = dataclasses.field(default_factory=dict)
+    has_filter: bool = False
 
     @classmethod
-    def of(cls, spec: SyncSpec, describe: ObjectDescribe, columns: tuple[str, ...]) -> Transform:
+    def of(
+        cls, spec: SyncSpec, describe: ObjectDescribe, columns: tuple[str, ...], *, has_filter: bool = False
+    ) -> Transform:
         """The transform of a sync for a source with these columns. The spec must have no problems."""
         lines = lines_of(spec, describe, columns)
         by_name = {line.field.name.lower(): line for line in lines}
-        return cls(lines, tuple(by_name[name.lower()] for name in spec.key_fields), spec.time_zone)
+        return cls(
+            lines, tuple(by_name[name.lower()] for name in spec.key_fields), spec.time_zone, has_filter=has_filter
+        )
 
     @property
     def masks(self) -> int:
@@ -64,11 +72,13 @@ class Transform:
         """A query for `_row` and the columns t_<i> and n_<i> of `lines` (all of them unless told); of computed lines
         also xe_<i>, there is no value, and of resolved lookups xi_<i>, the ids of several parents.
 
+        Beside them stand xe_<i> and xw_<i> of those that are worked out, and what tells of the filter.
         staged: a FROM item with the columns of a staged table.
         """
         lines = self.lines if lines is None else lines
         texts = ", ".join(f"{_text(line)} AS t_{line.index}" for line in lines)
         flags = "".join(f", {name}" for line in lines for name in _flags(line))
+        flags += ", _filter_error, _filter_values" if self.has_filter else ""
         carried = "".join(f", {sql} AS {name}" for name, sql in self.carried.items())
         query = f"SELECT _row, {texts}{flags}{carried} FROM {staged}"
         canonical = [
@@ -120,7 +130,10 @@ class Transform:
         columns = []
         for mask in range(self.masks):
             lines = self.lines[mask * MASK_BITS : (mask + 1) * MASK_BITS]
-            columns.append(f"{_mask((line, _bad(line)) for line in lines if not line.is_soft)} AS bad_{mask}")
+            bad = _mask((line, _bad(line)) for line in lines if not line.is_soft)
+            if self.has_filter and mask == 0:
+                bad = f"({bad} | CASE WHEN _filter_error THEN {FILTER_BIT} ELSE 0 END)"
+            columns.append(f"{bad} AS bad_{mask}")
             required = ((line, f"v_{line.index} IS NULL") for line in lines if _is_required(line))
             columns.append(f"{_mask(required)} AS missing_{mask}")
             adjusted = ((line, _adjusted(line)) for line in lines if line.adjustment)
@@ -179,6 +192,7 @@ def normalised_key(family: Family, case_sensitive: bool, text: str, time_zone: s
 
 def _flags(line: Line) -> list[str]:
     flags = [f"xe_{line.index}"] if line.computed else []
+    flags += [f"xw_{line.index}"] if line.prepared else []
     return [*flags, f"xi_{line.index}"] if line.is_resolved else flags
 
 
@@ -186,7 +200,9 @@ def _text(line: Line) -> str:
     if line.is_resolved:
         # Blanks took their default before the parent was looked for.
         return f"nullif(x_{line.index}, '')"
-    if line.column is None:
+    if line.prepared:
+        text = f"nullif(x_{line.index}, '')"
+    elif line.column is None:
         text = f"nullif({literal((line.mapping.constant or '').strip(values.WHITE_SPACE))}, '')"
     else:
         text = f"nullif(c_{line.column}, '')"
@@ -228,7 +244,10 @@ def _bad(line: Line) -> str:
     if line.clears and not line.field.nillable:
         return f"{value} IS NULL"
     bad = f"{text} IS NOT NULL AND {value} IS NULL"
-    return f"{bad} AND NOT {has_no_parent(line)}" if line.adjustment == "parents" else bad
+    if line.adjustment == "parents":
+        bad = f"{bad} AND NOT {has_no_parent(line)}"
+    # A text that could not be worked out is no blank.
+    return f"xw_{line.index} IS NOT NULL OR ({bad})" if line.prepared else bad
 
 
 def _is_required(line: Line) -> bool:

@@ -11,6 +11,7 @@ import duckdb
 from connections.salesforce.describe import Field, ObjectDescribe
 from syncs.engine import values
 from syncs.engine.families import Line, family_of, line_of
+from syncs.engine.mistakes import mistakes
 from syncs.engine.nul import visible
 from syncs.engine.rules import rules_of
 from syncs.engine.sql import literal
@@ -54,6 +55,7 @@ def problems(spec: SyncSpec, describe: ObjectDescribe, columns: Sequence[str], h
         *_key_problems(spec, describe),
         *_combination_problems(spec),
         *_value_problems(spec, describe),
+        *(Problem(*mistake) for mistake in mistakes(spec, describe, columns)),
     ]
     return [Problem(*map(visible, dataclasses.astuple(problem))) for problem in found]
 
@@ -177,13 +179,14 @@ def _self_reference_problems(
 def _line_problems(
     mapping: MappingSpec, describe: ObjectDescribe, columns: Sequence[str], hint: str
 ) -> Iterator[Problem]:
-    """The line's source: exactly one of a column that exists and a constant."""
-    if (mapping.source_column is None) == (mapping.constant is None):
+    """The line's source: exactly one of a column that exists, a constant and an expression."""
+    given = [each for each in (mapping.source_column, mapping.constant, mapping.expression) if each is not None]
+    if len(given) != 1:
         yield Problem(
             "Field",
             mapping.target,
-            "its line has to name either a source column or a constant.",
-            "Give it one of the two.",
+            "its line has to name either a source column, or a constant, or an expression.",
+            "Give it one of the three.",
         )
     elif mapping.source_column is not None and mapping.source_column not in columns:
         way_out = _nearest(mapping.source_column, columns) or f"Its columns are: {_listed(columns)}."
@@ -326,7 +329,8 @@ def _picklist_problems(line: Line) -> Iterator[Problem]:
 def _fixed_problems(connection: duckdb.DuckDBPyConnection, line: Line, time_zone: str) -> Iterator[Problem]:
     """The values that the line itself gives: its constant, and what stands in for blanks and unknown values."""
     mapping = line.mapping
-    if mapping.constant is not None:
+    # What replacements make of a constant is checked as cells are, row by row.
+    if mapping.constant is not None and not mapping.replacements:
         yield from _value_problem(connection, line, time_zone, "Constant", mapping.constant)
     if "default" not in (mapping.when_blank, mapping.unknown_picklist if line.is_restricted else ""):
         return
