@@ -315,9 +315,7 @@ class Model:
 
     def _leaving(self, key: Key, known: Known, wish: str) -> Step:
         found, record_id = self._with_key(key), known.id
-        if self.settings.compare == "destination":
-            found = [] if known.id else found
-        elif self.held <= set(self.before):
+        if self.settings.compare == "destination" or self.held <= set(self.before):
             found = [] if known.id else found
         elif len(found) == 1 or known.id not in found:
             # A new key beside one that left may be a record that was renamed, so the record is read again.
