@@ -333,7 +333,7 @@ class Decision:
         whole = hashes.whole_hash({line.field.name: f"x_{line.index}" for line in lines})
         columns += [f"{whole} AS whole", f"{row} AS row_hash"]
         if not self.transform.keys:
-            sent = [(line.family, f"e_{line.index}") for line in self.transform.lines]
+            sent = [(line.family, f"e_{line.index}") for line in self.columns_of("insert")]
             inner = f"SELECT *, {content(sent, self.transform.time_zone)} AS content FROM ({inner})"
             columns.append(content_hashes("content"))
         return f"SELECT *, {', '.join(columns)} FROM ({inner})"

@@ -10,7 +10,7 @@ import duckdb
 import pyarrow as pa
 
 from syncs.engine.echo import content, content_hashes
-from syncs.engine.plan import Plan, PlannedBatch
+from syncs.engine.plan import Plan, PlannedBatch, PlannedColumn
 from syncs.engine.sql import identifier, parquet
 from syncs.engine.transform import joined_key, normalised_key
 
@@ -152,7 +152,12 @@ class _ByContent(Matcher):
     """Rows without a key: equal ones are interchangeable, and get their results in the order of the source."""
 
     def columns(self) -> list[str]:
-        return [column.sent_as for column in self.plan.columns]
+        return [column.sent_as for column in self._sent]
+
+    @property
+    def _sent(self) -> list[PlannedColumn]:
+        """The columns of an insert: without those that only updates write."""
+        return [column for column in self.plan.columns if column.field not in self.plan.only_updated]
 
     def prepare(self, connection: duckdb.DuckDBPyConnection) -> None:
         results = self._results("content_hi, content_lo", self._identified)
@@ -190,7 +195,7 @@ class _ByContent(Matcher):
 
     def _identified(self, relation: str) -> str:
         """A query for the columns of results, and the hashes of each row's content."""
-        columns = [(column.family, identifier(column.sent_as)) for column in self.plan.columns]
+        columns = [(column.family, identifier(column.sent_as)) for column in self._sent]
         row = content(columns, self.plan.time_zone)
         return f"SELECT *, {content_hashes('_content')} FROM (SELECT *, {row} AS _content FROM {relation})"
 
