@@ -149,7 +149,7 @@ def _expire_problems(spec: SyncSpec, describe: ObjectDescribe) -> Iterator[Probl
 
 def _rule_problems(spec: SyncSpec, describe: ObjectDescribe, columns: Sequence[str]) -> Iterator[Problem]:
     """What the rules of a sync name that is not there."""
-    asked = []
+    asked: list[tuple[str, conditions.Rule | None, ObjectDescribe | None]] = []
     if spec.behaviour.changed == "conditional" and not spec.action_column:
         if not spec.changed_rule:
             reason = "changed records are updated where it holds, but there is none."
