@@ -387,9 +387,9 @@ class FieldMapping(TenantModel):
     def options(self) -> list[str]:
         """What differs from the usual about this line, a few words each."""
         told = [f"found by {self.lookup_object}.{self.lookup_field}"] if self.lookup_field else []
-        for field in self._meta.concrete_fields:
-            value = getattr(self, field.name)
-            if field.choices and value != field.default:
+        for field in [field for field in self._meta.concrete_fields if field.choices]:
+            value = getattr(self, field.name) or field.default
+            if value != field.default:
                 told.append(f"{field.verbose_name}: {value.replace('_', ' ')}")
         told += [f"default '{self.default}'"] if self.default else []
         told += [] if self.trim else ["not trimmed"]

@@ -14,7 +14,7 @@ class Field:
     type: Salesforce's name of the type, such as "string", "double", "picklist".
     length: largest number of characters; 0 for types that are no text.
     precision, scale: digits in all and after the point, of numbers. digits: of whole numbers.
-    unique, case_sensitive: how values of the field are compared.
+    unique, case_sensitive: how values of the field are compared. filterable: SOQL may look for records by it.
     picklist_values: the active values, in Salesforce's order.
     reference_to: API names of the objects a lookup may point to.
     """
@@ -33,6 +33,7 @@ class Field:
     external_id: bool = False
     unique: bool = False
     case_sensitive: bool = False
+    filterable: bool = True
     id_lookup: bool = False
     restricted_picklist: bool = False
     picklist_values: tuple[str, ...] = ()
@@ -133,6 +134,7 @@ def _parse_field(item: Mapping[str, Any]) -> Field:
         external_id=bool(item.get("externalId")),
         unique=bool(item.get("unique")),
         case_sensitive=bool(item.get("caseSensitive")),
+        filterable=bool(item.get("filterable", True)),
         id_lookup=bool(item.get("idLookup")),
         restricted_picklist=bool(item.get("restrictedPicklist")),
         picklist_values=tuple(values),

@@ -9,51 +9,61 @@ import pyarrow.compute as pc
 
 from syncs.engine.computed import Work
 from syncs.engine.expression_functions import Size
-from syncs.engine.expression_types import Matching
 
 # Bytes of what comes out of one portion of rows, and of what is made on the way for one chunk of it by one thread.
 _PORTION_BYTES, _CHUNK_BYTES = 128_000_000, 32_000_000
 # Between two chunks, the clock can stop the work: about a second of matching, in steps of a program times bytes.
 _CHUNK_STEPS = 200_000_000
 _CHUNK_ROWS = 8192
+# So many chunks that are full make a portion, which has to be done before its time is over.
+_PORTION_CHUNKS = 30
 
 
 def portions(work: Work, table: pa.Table) -> Iterator[pa.Table]:
-    """The rows of a table in portions whose results fit into memory. No portion is empty."""
-    room = _PORTION_BYTES // max(1, _bound(work.result, _longest(work, table)))
-    if room >= min(_CHUNK_ROWS, table.num_rows):
-        cuts = _even(table.num_rows, room)
+    """The rows of a table in portions whose results fit into memory, and that are soon done. No portion is empty."""
+    longest = _longest(work, table)
+    share = _bound(work.result, longest) / _PORTION_BYTES + _share(work, longest, worst=False) / _PORTION_CHUNKS
+    if share * min(_CHUNK_ROWS, table.num_rows) <= 1:
+        cuts = _even(table.num_rows, int(1 / share))
     else:
-        cuts = _cuts(_each(work.result, table), _PORTION_BYTES, table.num_rows)
+        results = pc.divide(_each(work.result, table), float(_PORTION_BYTES))
+        shares = pc.add(results, pc.divide(_shares(work, table, worst=False), float(_PORTION_CHUNKS)))
+        cuts = _cuts(shares, table.num_rows)
     for start, count in cuts:
         yield table.slice(start, count)
 
 
 def chunks(work: Work, table: pa.Table) -> Sequence[pa.RecordBatch]:
     """A portion in the pieces that are worked on at once, and between which the work can be stopped."""
-    longest = _longest(work, table)
-    sizes = [_bound(matching.size, longest) for matching in work.matching]
-    steps = sum(_steps(matching, size) for matching, size in zip(work.matching, sizes, strict=True))
-    cost = steps / _CHUNK_STEPS + _bound(work.weight, longest) / _CHUNK_BYTES
-    if cost * min(_CHUNK_ROWS // 4, table.num_rows) <= 1:
-        cuts = _even(table.num_rows, min(_CHUNK_ROWS, int(1 / cost)))
+    share = _share(work, _longest(work, table), worst=True)
+    if share * min(_CHUNK_ROWS // 4, table.num_rows) <= 1:
+        cuts = _even(table.num_rows, min(_CHUNK_ROWS, int(1 / share)))
     else:
-        cuts = _cuts(_costs(work, table), 1.0, _CHUNK_ROWS)
+        cuts = _cuts(_shares(work, table, worst=True), _CHUNK_ROWS)
     table = table.combine_chunks()
     return [batch for start, count in cuts for batch in table.slice(start, count).to_batches()]
 
 
-def _steps(matching: Matching, size: int) -> int:
-    # Looking for all matches can mean to look at the rest of the text from each place anew.
-    return size * max(matching.steps, size if matching.everywhere else 1)
+def _share(work: Work, longest: dict[int, int], *, worst: bool) -> float:
+    """The most that a row can cost, as a share of a chunk. Above 0.
+
+    worst: looking for all matches means to look at the rest of the text from each place anew, which it can, but seldom
+    does.
+    """
+    steps = 0
+    for matching in work.matching:
+        size = _bound(matching.size, longest)
+        steps += size * max(matching.steps, size if worst and matching.everywhere else 1)
+    return steps / _CHUNK_STEPS + _bound(work.weight, longest) / _CHUNK_BYTES
 
 
-def _costs(work: Work, table: pa.Table) -> pa.ChunkedArray:
-    """What each row costs, as a share of a chunk."""
+def _shares(work: Work, table: pa.Table, *, worst: bool) -> pa.ChunkedArray:
+    """What each row costs, as a share of a chunk; see `_share`."""
     total = pc.divide(_each(work.weight, table), float(_CHUNK_BYTES))
     for matching in work.matching:
         size = _each(matching.size, table)
-        per_byte = pc.max_element_wise(size, float(matching.steps)) if matching.everywhere else float(matching.steps)
+        squared = worst and matching.everywhere
+        per_byte = pc.max_element_wise(size, float(matching.steps)) if squared else float(matching.steps)
         total = pc.add(total, pc.divide(pc.multiply(size, per_byte), float(_CHUNK_STEPS)))
     return total
 
@@ -88,13 +98,13 @@ def _even(rows: int, most: int) -> Iterator[tuple[int, int]]:
         yield start, min(most, rows - start)
 
 
-def _cuts(costs: pa.ChunkedArray, budget: float, most_rows: int) -> Iterator[tuple[int, int]]:
-    """Start and number of rows of pieces that cost no more than the budget, or are one row."""
+def _cuts(shares: pa.ChunkedArray, most_rows: int) -> Iterator[tuple[int, int]]:
+    """Start and number of rows of pieces whose shares are no more than 1 together, or that are one row."""
     start, spent = 0, 0.0
-    for place, cost in enumerate(costs.to_pylist()):
-        if place > start and (spent + cost > budget or place - start >= most_rows):
+    for place, share in enumerate(shares.to_pylist()):
+        if place > start and (spent + share > 1 or place - start >= most_rows):
             yield start, place - start
             start, spent = place, 0.0
-        spent += cost
-    if start < len(costs):
-        yield start, len(costs) - start
+        spent += share
+    if start < len(shares):
+        yield start, len(shares) - start

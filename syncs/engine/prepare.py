@@ -142,11 +142,13 @@ class _Preparer:
 
     def _computed(self, table: pa.Table) -> pa.Table:
         """One portion, worked out."""
+        seconds = min(LONGEST_PORTION, self._until - time.monotonic())
+        if seconds <= 0:
+            raise ExpressionTooSlow(self._why_too_slow(table, seconds))
         self._connection.register("portion", pa.Table.from_batches(chunks(self._work, table), schema=table.schema))
         query = self._work.query("portion", guarded=is_too_much(self._work, table))
-        seconds = min(LONGEST_PORTION, self._until - time.monotonic())
         try:
-            with stopped_after(self._connection, max(0.1, seconds)):
+            with stopped_after(self._connection, seconds):
                 return self._connection.sql(query).to_arrow_table()
         except TakesTooLong as error:
             raise ExpressionTooSlow(self._why_too_slow(table, seconds)) from error

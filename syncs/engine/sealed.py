@@ -48,6 +48,7 @@ def seal(connection: duckdb.DuckDBPyConnection, time_zone: str) -> None:
     """Set the time zone, and close the door behind it. Raises `duckdb.Error` for a time zone there is not."""
     names = [name for (name,) in connection.execute("SELECT * FROM duckdb_optimizers()").fetchall()]
     disabled = ",".join(name for name in names if name not in _OPTIMIZERS)
+    connection.execute("SET enable_progress_bar = false")
     connection.execute(f"SET disabled_optimizers = '{disabled}'")
     connection.execute(f"SET TimeZone = {literal(time_zone)}")
     connection.execute("SET lock_configuration = true")

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import difflib
 from collections.abc import Iterator, Sequence
 
 import duckdb
@@ -13,31 +12,14 @@ from syncs.engine import values
 from syncs.engine.families import Line, family_of, line_of
 from syncs.engine.mistakes import mistakes
 from syncs.engine.nul import visible
+from syncs.engine.problem import Problem, Writes, kind_of, listed, nearest
 from syncs.engine.rules import rules_of
 from syncs.engine.sql import literal
 from syncs.engine.transform import canonical_name
+from syncs.engine.validate_settings import combination_problems, key_problems
 from syncs.spec import LookupSpec, MappingSpec, SyncSpec
 
-_INSERTS = ("insert", "upsert", "mirror")
-_UPDATES = ("update", "upsert", "mirror")
-
-
-@dataclasses.dataclass(frozen=True)
-class Problem:
-    """One thing to change before a sync can run.
-
-    place: what is wrong, such as a field of the mapping. value: what stands there. reason: why it cannot be.
-    way_out: what to do about it.
-    """
-
-    place: str
-    value: str
-    reason: str
-    way_out: str
-
-    def __str__(self) -> str:
-        shown = f" '{self.value}'" if self.value else ""
-        return f"{self.place}{shown}: {self.reason} {self.way_out}"
+__all__ = ["Problem", "problems"]
 
 
 def problems(spec: SyncSpec, describe: ObjectDescribe, columns: Sequence[str], hint: str = "") -> list[Problem]:
@@ -48,12 +30,15 @@ def problems(spec: SyncSpec, describe: ObjectDescribe, columns: Sequence[str], h
     """
     # As the columns of the staged table are called.
     columns, hint = tuple(map(visible, columns)), visible(hint)
+    if spec.mode == "custom" and spec.custom is None:
+        reason = "it is not said what becomes of new, changed and dropped records."
+        return [Problem("Mode", "custom", reason, "Choose one of each.")]
     found = [
         *_object_problems(spec, describe),
         *_mapping_problems(spec, describe, columns, hint),
         *_required_problems(spec, describe),
-        *_key_problems(spec, describe),
-        *_combination_problems(spec),
+        *key_problems(spec, describe),
+        *combination_problems(spec, describe, columns),
         *_value_problems(spec, describe),
         *(Problem(*mistake) for mistake in mistakes(spec, describe, columns)),
     ]
@@ -64,17 +49,18 @@ def _object_problems(spec: SyncSpec, describe: ObjectDescribe) -> Iterator[Probl
     if spec.publishes:
         yield from _event_problems(spec, describe)
         return
+    writes = Writes.of(spec)
     needs = [
-        (spec.mode in _INSERTS, describe.createable, "create"),
-        (spec.mode in _UPDATES, describe.updateable, "update"),
-        (spec.mode == "mirror", describe.deletable, "delete"),
+        (writes.creates, describe.createable, "create"),
+        (writes.updates, describe.updateable, "update"),
+        (writes.deletes, describe.deletable, "delete"),
     ]
     for needed, allowed, verb in needs:
         if needed and not allowed:
             yield Problem(
                 "Object",
                 describe.name,
-                f"the connected user may not {verb} its records, which the mode '{spec.mode}' needs.",
+                f"the connected user may not {verb} its records, which {writes.by} needs.",
                 "Give the user that permission in Salesforce, or choose another mode or object.",
             )
 
@@ -88,12 +74,12 @@ def _event_problems(spec: SyncSpec, describe: ObjectDescribe) -> Iterator[Proble
             "the connected user may not publish it.",
             "Give the user the permission to create it in Salesforce, or choose another object.",
         )
-    if spec.mode != "insert" or spec.compare != "nothing" or spec.key_fields:
+    if spec.mode != "insert" or spec.compare != "nothing" or spec.key_fields or spec.action_column:
         yield Problem(
             "Object",
             describe.name,
             "a platform event can only be published, and not looked up.",
-            "Choose the mode 'insert' and compare = nothing, without a sync key.",
+            "Choose the mode 'insert' and compare = nothing, without a sync key and without an action column.",
         )
 
 
@@ -114,10 +100,10 @@ def _mapping_problems(spec: SyncSpec, describe: ObjectDescribe, columns: Sequenc
                 "Field",
                 mapping.target,
                 f"the object {describe.name} has no such field that the connected user may see.",
-                _nearest(mapping.target, known) or "Choose another field, or give the user access to it.",
+                nearest(mapping.target, known) or "Choose another field, or give the user access to it.",
             )
         else:
-            yield from _field_problems(spec, field)
+            yield from _field_problems(spec, mapping, field)
             if mapping.lookup is not None:
                 yield from _lookup_problems(spec, describe, mapping, mapping.lookup, field)
 
@@ -134,7 +120,7 @@ def _lookup_problems(
         reason = f"{field.name} cannot point to such records."
         if not lookup.object:
             reason = f"it is not said what object {field.name} points to."
-        yield Problem("Parent object", lookup.object, reason, f"Choose one of: {_listed(field.reference_to)}.")
+        yield Problem("Parent object", lookup.object, reason, f"Choose one of: {listed(field.reference_to)}.")
         return
     parent = describe.parent(lookup.object)
     if parent is None or not parent.queryable:
@@ -144,7 +130,7 @@ def _lookup_problems(
     parent_field = parent.field(lookup.field)
     if parent_field is None:
         reason = f"the object {parent.name} has no such field that the connected user may see."
-        way_out = _nearest(lookup.field, list(parent.fields)) or "Choose another field."
+        way_out = nearest(lookup.field, list(parent.fields)) or "Choose another field."
         yield Problem("Parent field", lookup.field, reason, way_out)
     elif parent_field.name == "Id":
         reason = f"an id in {field.name} needs no lookup."
@@ -159,7 +145,8 @@ def _lookup_problems(
 def _can_be_searched(field: Field) -> bool:
     # Long text areas and encrypted fields cannot stand in a WHERE clause (SOQL and SOSL reference, "fieldExpression").
     long_text = field.type == "textarea" and field.length > 255
-    return family_of(field.type) is not None and not long_text and field.type != "encryptedstring"
+    searchable = field.filterable and not long_text and field.type != "encryptedstring"
+    return family_of(field.type) is not None and searchable
 
 
 def _self_reference_problems(
@@ -189,7 +176,7 @@ def _line_problems(
             "Give it one of the three.",
         )
     elif mapping.source_column is not None and mapping.source_column not in columns:
-        way_out = _nearest(mapping.source_column, columns) or f"Its columns are: {_listed(columns)}."
+        way_out = nearest(mapping.source_column, columns) or f"Its columns are: {listed(columns)}."
         yield Problem(
             "Source column",
             mapping.source_column,
@@ -198,7 +185,7 @@ def _line_problems(
         )
 
 
-def _field_problems(spec: SyncSpec, field: Field) -> Iterator[Problem]:
+def _field_problems(spec: SyncSpec, mapping: MappingSpec, field: Field) -> Iterator[Problem]:
     if family_of(field.type) is None:
         yield Problem(
             "Field",
@@ -207,88 +194,56 @@ def _field_problems(spec: SyncSpec, field: Field) -> Iterator[Problem]:
             "Map its parts, if it has any, or remove the line.",
         )
         return
-    is_key = field.name.lower() in {name.lower() for name in spec.key_fields}
-    if spec.mode in _INSERTS and not field.createable:
-        kind = _read_only_kind(field)
+    # A key is judged by itself; updates find their record by it and do not change it.
+    if field.name.lower() in {name.lower() for name in spec.key_fields}:
+        return
+    writes = Writes.of(spec)
+    if writes.creates and mapping.write_on != "update" and not field.createable:
+        other = "Set 'write on' of this line to 'update only'" if field.updateable else "Remove the line"
         yield Problem(
             "Field",
             field.name,
-            f"{kind} cannot be written when a record is created, which the mode '{spec.mode}' does.",
-            "Remove the line, or give the user the permission to edit the field.",
+            f"{kind_of(field)} cannot be written when a record is created, which {writes.by} does.",
+            f"{other}, or give the user the permission to edit the field.",
         )
-    # Updates and upserts find their record by the key and do not change it.
-    elif spec.mode in _UPDATES and not field.updateable and not is_key:
-        kind = _read_only_kind(field)
+    elif _updates_by_lines(spec) and mapping.write_on != "insert" and not field.updateable:
+        once = field.createable and writes.creates
+        other = "Set 'write on' of this line to 'insert only'" if once else "Remove the line"
         yield Problem(
             "Field",
             field.name,
-            f"{kind} cannot be written when a record is updated, which the mode '{spec.mode}' does.",
-            "Remove the line, or choose the mode 'insert'.",
+            f"{kind_of(field)} cannot be written when a record is updated, which {writes.by} does.",
+            f"{other}, or choose the mode 'insert'.",
         )
 
 
-def _read_only_kind(field: Field) -> str:
-    if field.calculated:
-        return "a formula field"
-    return "an auto-number field" if field.auto_number else "the field"
+def _updates_by_lines(spec: SyncSpec) -> bool:
+    """Updates write what the lines say; an update that expires a record writes its stamp alone."""
+    return bool(spec.action_column) or spec.behaviour.changed in ("update", "conditional")
 
 
 def _required_problems(spec: SyncSpec, describe: ObjectDescribe) -> Iterator[Problem]:
-    if spec.mode not in _INSERTS:
+    if not Writes.of(spec).creates:
         return
-    mapped = {mapping.target.lower() for mapping in spec.mappings}
+    mapped = {mapping.target.lower(): mapping for mapping in spec.mappings}
     for field in describe.fields.values():
-        if field.required_on_insert and field.name.lower() not in mapped:
+        if not field.required_on_insert:
+            continue
+        line = mapped.get(field.name.lower())
+        if line is None:
             yield Problem(
                 "Field",
                 field.name,
                 f"a new {describe.name} must have a value there, but it is not mapped.",
                 "Map a source column or a constant to it.",
             )
-
-
-def _key_problems(spec: SyncSpec, describe: ObjectDescribe) -> Iterator[Problem]:
-    if not spec.key_fields:
-        if spec.mode != "insert" or spec.compare != "nothing":
+        elif line.write_on == "update":
             yield Problem(
-                "Sync key",
-                "",
-                f"the mode '{spec.mode}' with compare = {spec.compare} needs one, to know which record a row is.",
-                f"Choose one of the external ids of {describe.name}: {_external_ids(describe)}.",
+                "Field",
+                field.name,
+                f"a new {describe.name} must have a value there, but its line writes on updates only.",
+                "Set 'write on' of this line to 'insert and update'.",
             )
-        return
-    mapped = {line.target.lower(): line for line in spec.mappings}
-    for name in spec.key_fields:
-        field, mapping = describe.field(name), mapped.get(name.lower())
-        if field is None:
-            yield Problem(
-                "Sync key",
-                name,
-                f"the object {describe.name} has no such field.",
-                f"Choose one of the external ids of {describe.name} ({_external_ids(describe)}), or another field.",
-            )
-        if mapping is None:
-            yield Problem("Sync key", name, "it is not mapped.", "Map a source column to it.")
-        elif mapping.constant is not None and len(spec.key_fields) == 1:
-            yield Problem(
-                "Sync key",
-                name,
-                "it is mapped to a constant, so all rows would be the same record.",
-                "Map a source column to it.",
-            )
-
-
-def _combination_problems(spec: SyncSpec) -> Iterator[Problem]:
-    if spec.mode == "mirror" and spec.compare == "nothing":
-        yield Problem(
-            "Compare",
-            spec.compare,
-            "the mode 'mirror' deletes what left the source, and only a snapshot tells what that is.",
-            "Choose compare = snapshot, or the mode 'upsert'.",
-        )
-    for place, number in (("Batch rows", spec.batch_rows), ("Batch bytes", spec.batch_bytes)):
-        if number < 1:
-            yield Problem(place, str(number), "a batch has to hold something.", "Give a number above 0.")
 
 
 def _value_problems(spec: SyncSpec, describe: ObjectDescribe) -> Iterator[Problem]:
@@ -363,18 +318,3 @@ def _value_problem(
     ).fetchall()
     if reason is not None:
         yield Problem(place, value, f"it cannot go into {line.field.name}: {reason}", "")
-
-
-def _external_ids(describe: ObjectDescribe) -> str:
-    names = [field.name for field in describe.fields.values() if field.external_id]
-    return _listed(names) or "it has none yet; make one in Salesforce"
-
-
-def _listed(names: Sequence[str], most: int = 30) -> str:
-    return ", ".join(names[:most]) + (f" and {len(names) - most} more" if len(names) > most else "")
-
-
-def _nearest(name: str, names: Sequence[str]) -> str:
-    folded = {known.lower(): known for known in reversed(names)}
-    near = difflib.get_close_matches(name.lower(), list(folded), n=1, cutoff=0.6)
-    return f"Did you mean '{folded[near[0]]}'?" if near else ""

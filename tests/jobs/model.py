@@ -150,7 +150,11 @@ class Model:
         now: what expiry stamps. refuses: rows that would write this into Title are refused.
         """
         self.settings, self.now, self.refuses, self.baseline = settings, now, refuses, baseline
-        self.resync, self.read, self.rows = full_resync, len(source), [row for row in source if row["title"] != settings.leaves_out]
+        self.resync, self.read, self.rows = (
+            full_resync,
+            len(source),
+            [row for row in source if row["title"] != settings.leaves_out],
+        )
         self.keys = [self._key(row) for row in self.rows]
         self.held = {key for key in self.keys if key is not None}
         self.ambiguous: set[Key] = set()
@@ -170,7 +174,9 @@ class Model:
             if step.row is None:
                 dropped.update([{"deleted": "deleted", "updated": "expired", "lost": "failed"}.get(outcome, outcome)])
             else:
-                counts.update([{"already_gone": "deleted", "lost": "failed", "baseline": "unchanged"}.get(outcome, outcome)])
+                counts.update(
+                    [{"already_gone": "deleted", "lost": "failed", "baseline": "unchanged"}.get(outcome, outcome)]
+                )
         dropped["dropped"] = sum(dropped.values())
         if settings.key:
             self._remember(outcomes)
@@ -316,9 +322,7 @@ class Model:
 
     def _leaving(self, key: Key, known: Known, wish: str) -> Step:
         found, record_id = self._with_key(key), known.id
-        if self.settings.compare == "destination":
-            found = [] if known.id else found
-        elif self.held <= set(self.before):
+        if self.settings.compare == "destination" or self.held <= set(self.before):
             found = [] if known.id else found
         elif len(found) == 1 or known.id not in found:
             # A new key beside one that left may be a record that was renamed, so the record is read again.

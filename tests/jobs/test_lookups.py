@@ -7,7 +7,10 @@ from typing import Any
 
 import pytest
 
-from jobs.models import Job
+from jobs.models import Job, Status
+from jobs.results import row_errors
+from jobs.view import changed_silently
+from syncs.engine import rules
 from syncs.models import Sync
 from tests.factories import make_connection, make_organization, make_sync
 from tests.jobs.scenario import make_destination, run, write_csv

@@ -177,7 +177,9 @@ class Jobs(RuleBasedStateMachine):
         approves: bool,
     ) -> None:
         if setup or not self.settings:
-            self.set_up(setup or Settings(("External_Id__c",), (Line("External_Id__c", "id"), Line("LastName", "last"))))
+            self.set_up(
+                setup or Settings(("External_Id__c",), (Line("External_Id__c", "id"), Line("LastName", "last")))
+            )
         for verb, number, fields in edits:
             self.edit_by_hand(verb, number, fields)
         self.edit_source(changed)
@@ -242,7 +244,9 @@ class Jobs(RuleBasedStateMachine):
             ids = [*sorted(self.model.org), NOBODY]
             for place, row in zip(self.source, self.rows, strict=True):
                 row["id"] = row["id"] and ids[place % len(ids)][: 15 if place % 2 else 18]
-        write_csv(self.sync.organization, self.sync.source_path, [COLUMNS, *(map(row.get, COLUMNS) for row in self.rows)])
+        write_csv(
+            self.sync.organization, self.sync.source_path, [COLUMNS, *(map(row.get, COLUMNS) for row in self.rows)]
+        )
 
     def refuse(self, refuses: bool) -> None:
         self.sandbox.clear_faults()
@@ -282,7 +286,9 @@ class Jobs(RuleBasedStateMachine):
         held = {record.pop("Id"): record for record in records}
         for placeholder in [each for each in self.model.org if each.startswith("new-")]:
             wanted = spelled(self.model.org[placeholder])
-            match = next((each for each, record in held.items() if each not in self.model.org and record == wanted), None)
+            match = next(
+                (each for each, record in held.items() if each not in self.model.org and record == wanted), None
+            )
             assert match is not None, f"no new record is {wanted}: {held}"
             self.model.named(placeholder, match)
         assert held == {each: spelled(record) for each, record in self.model.org.items()}
@@ -342,8 +348,6 @@ def drive(job: Job) -> Job:
     raise AssertionError(f"{job} does not end: {job.status} {job.reason}")
 
 
-
-
 def new_syncs(sandbox: SandboxProcess) -> Iterator[Sync]:
     """Syncs of one organization, each with a file of its own."""
     organization = make_organization()
@@ -352,7 +356,9 @@ def new_syncs(sandbox: SandboxProcess) -> Iterator[Sync]:
     while True:
         number += 1
         name = f"people-{number}"
-        yield make_sync(organization, name=name, source_path=f"{name}.csv", object="Contact", mappings={}, **connections)
+        yield make_sync(
+            organization, name=name, source_path=f"{name}.csv", object="Contact", mappings={}, **connections
+        )
 
 
 def test_after_each_of_many_random_jobs_the_org_is_what_the_model_says(

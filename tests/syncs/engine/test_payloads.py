@@ -14,7 +14,7 @@ from connections.salesforce.ids import id18
 from syncs.engine import lanes, payloads, records
 from syncs.engine.outcome import read_outcomes, unknown_outcomes
 from syncs.engine.payloads import refused, refused_payloads, remaining_payloads, trouble_sql
-from syncs.engine.plan import Plan, PlannedBatch
+from syncs.engine.plan import Plan
 from syncs.spec import MappingSpec
 
 from .factories import KEY, Loads, field, make_describe, make_spec, read_csv, table
@@ -125,7 +125,7 @@ def test_answers_in_the_form_of_results_find_their_rows(loads: Loads) -> None:
 def test_keys_find_rows_however_salesforce_spells_them(loads: Loads) -> None:
     plan = loads.plan(loads.stage([("Ab", "Anna", "Rome"), ("b", "Bert", "Oslo"), ("c", "Cleo", "Bern")]))
     (piece,) = pieces_of(loads, plan)
-    assert records.keys_of(plan, piece) == ["Ab", "b", "c"]
+    assert records.keys_of(plan, piece) == [("Ab",), ("b",), ("c",)]
     assert records.found_by_key(loads.workspace, plan, piece, [("B ",), ("AB",), ("z",)]) == {1: 1, 2: 0}
 
 
@@ -200,6 +200,4 @@ def test_sql_and_client_judge_row_errors_alike(loads: Loads) -> None:
     ],
 )
 def test_each_batch_has_the_lane_that_its_rows_need(changes: Any, operation: Any, rows: int, lane: str) -> None:
-    batches = [PlannedBatch(number, operation, Path("x.csv"), part, 1) for number, part in enumerate((rows - 1, 1), 1)]
-    spec = make_spec(**changes)
-    assert {batch.lane for batch in lanes.with_lanes(spec, batches)} == {lane}
+    assert lanes.lane_of(make_spec(**changes), operation, rows) == lane

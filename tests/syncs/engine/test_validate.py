@@ -9,7 +9,7 @@ import pytest
 
 from syncs.engine.errors import MisconfiguredEngineError
 from syncs.engine.validate import problems
-from syncs.spec import MappingSpec
+from syncs.spec import Behaviour, MappingSpec, SelectionSpec
 
 from .factories import KEY, field, make_describe, make_spec
 
@@ -38,6 +38,9 @@ def test_a_sound_sync_has_no_problems() -> None:
         ("upsert", "updateable", True),
         ("upsert", "deletable", False),
         ("mirror", "deletable", True),
+        ("delete", "deletable", True),
+        ("delete", "createable", False),
+        ("delete", "updateable", False),
     ],
 )
 def test_the_mode_must_be_allowed_on_the_object(mode: str, right: str, refused: bool) -> None:
@@ -141,3 +144,182 @@ def test_the_error_says_all_that_is_wrong() -> None:
     found = problems(make_spec(), make_describe(createable=False, updateable=False), COLUMNS)
     error = MisconfiguredEngineError(tuple(found))
     assert error.problems == tuple(found) and str(error).count("may not") == 2
+
+
+def custom(new: Any = "insert", changed: Any = "update", dropped: Any = "ignore", **changes: Any) -> dict[str, Any]:
+    return {"mode": "custom", "custom": Behaviour(new, changed, dropped), **changes}
+
+
+@pytest.mark.parametrize(
+    ("changes", "right", "refused"),
+    [
+        (custom("ignore", "update"), "createable", False),
+        (custom("insert", "ignore"), "updateable", False),
+        (custom("ignore", "conditional"), "updateable", True),
+        (custom("insert", "ignore", "expire"), "updateable", True),
+        (custom(dropped="delete"), "deletable", True),
+        (custom(changed="delete"), "deletable", True),
+        ({"mode": "delete", "compare": "nothing", "action_column": "name"}, "createable", True),
+        ({"mode": "upsert", "compare": "nothing", "action_column": "name"}, "deletable", False),
+    ],
+)
+def test_behaviours_must_be_allowed_on_the_object(changes: dict[str, Any], right: str, refused: bool) -> None:
+    found = [each for each in told(make_spec(**changes), make_describe(**{right: False})) if "may not" in each]
+    assert bool(found) == refused
+
+
+ONCE = field("Once__c", updateable=False)
+LATER = field("Later__c", createable=False)
+FORMULA = field("Made__c", calculated=True, createable=False, updateable=False)
+
+
+@pytest.mark.parametrize(
+    ("changes", "target", "write_on", "words"),
+    [
+        ({}, "Once__c", "insert", ""),
+        ({}, "Once__c", "both", "'insert only'"),
+        ({}, "Once__c", "update", "'insert only'"),
+        ({}, "Once__c", "only_if_empty", "'insert only'"),
+        ({}, "Later__c", "update", ""),
+        ({}, "Later__c", "both", "'update only'"),
+        ({"mode": "update"}, "Later__c", "both", ""),
+        ({"mode": "update"}, "Once__c", "both", "Remove the line"),
+        ({"mode": "insert"}, "Once__c", "both", ""),
+        ({"mode": "delete"}, "Made__c", "both", ""),
+        (custom("ignore", "delete"), "Made__c", "both", ""),
+        (custom("insert", "ignore", "expire", expire_field="Day__c"), "Once__c", "both", ""),
+        (custom("ignore", "conditional", changed_rule={"all": []}), "Made__c", "both", "a formula field"),
+    ],
+)
+def test_a_line_is_asked_for_what_it_writes(changes: dict[str, Any], target: str, write_on: Any, words: str) -> None:
+    describe = make_describe(KEY, field("Name"), field("City__c"), ONCE, LATER, FORMULA, field("Day__c", "date"))
+    line = MappingSpec(target, "name", write_on=write_on)
+    found = [
+        each
+        for each in told(make_spec(LINES[0], line, **changes), describe)
+        if "'write on'" in each or "cannot be written" in each
+    ]
+    assert bool(found) == bool(words) and all(words in each for each in found), found
+
+
+def test_a_required_field_that_only_updates_write_is_missing_in_new_records() -> None:
+    describe = make_describe(KEY, field("Name", nillable=False), field("City__c"))
+    lines = (LINES[0], MappingSpec("Name", "name", write_on="update"), LINES[2])
+    assert told(make_spec(*lines), describe) == [
+        "Field 'Name': a new Place__c must have a value there, but its line writes on updates only. "
+        "Set 'write on' of this line to 'insert and update'."
+    ]
+    assert told(make_spec(*lines, mode="update"), describe) == []
+
+
+@pytest.mark.parametrize(
+    ("mode", "refused"), [("insert", True), ("upsert", True), ("mirror", True), ("update", False), ("delete", False)]
+)
+@pytest.mark.parametrize(
+    ("key", "kind"),
+    [
+        (FORMULA, "a formula field"),
+        (field("Number__c", auto_number=True, createable=False, updateable=False), "an auto-number field"),
+        (field("Id", "id", createable=False, updateable=False), "the record's id"),
+    ],
+)
+def test_a_key_that_cannot_be_written_only_finds_records(key: Any, kind: str, mode: str, refused: bool) -> None:
+    spec = make_spec(MappingSpec(key.name, "id"), LINES[1], mode=mode, key_fields=(key.name,))
+    found = told(spec, make_describe(key, field("Name")))
+    assert found == refused * [
+        f"Sync key '{key.name}': {kind} can find records but not be written, and the mode '{mode}' makes new records, "
+        "which would be without their key. Choose a key that can be written, or a mode that makes no new records, such "
+        "as 'update'."
+    ]
+
+
+def test_a_key_must_be_a_field_that_records_can_be_searched_by() -> None:
+    describe = make_describe(field("Long__c", "textarea", length=32768, filterable=False), field("Name"))
+    lines = (MappingSpec("Long__c", "id"), LINES[1])
+    [problem] = told(make_spec(*lines, key_fields=("Long__c",)), describe)
+    assert "Sync key 'Long__c': Salesforce cannot search records by it (it is of the type textarea of 32,768" in problem
+    # Nobody searches where every row becomes a new record.
+    assert told(make_spec(*lines, key_fields=("Long__c",), mode="insert", compare="nothing"), describe) == []
+
+
+@pytest.mark.parametrize(
+    ("mode", "write_on", "refused"),
+    [
+        ("upsert", "insert", False),
+        ("upsert", "update", True),
+        ("update", "update", False),
+        ("update", "only_if_empty", True),
+    ],
+)
+def test_the_line_of_a_key_writes_new_records(mode: str, write_on: Any, refused: bool) -> None:
+    found = told(make_spec(MappingSpec("Ext__c", "id", write_on=write_on), *LINES[1:], mode=mode))
+    assert [each for each in found if "a key is written when a record is created" in each] == found
+    assert bool(found) == refused
+
+
+RULE = {"left": {"target": "Nam"}, "operator": "=", "right": {"source": "nme"}}
+
+
+@pytest.mark.parametrize(
+    ("changes", "words"),
+    [
+        (custom(dropped="delete", compare="nothing"), ["Compare 'nothing'", "deletes what left the source"]),
+        (custom(dropped="expire", compare="nothing"), ["expires what left the source"]),
+        ({"mode": "custom"}, ["Mode 'custom'", "Choose one of each"]),
+        (custom(dropped="expire"), ["Expire field", "which field takes the date", "Day__c, Time__c"]),
+        (custom(dropped="expire", expire_field="Gone__c"), ["Expire field 'Gone__c'", "no such field"]),
+        (
+            custom(dropped="expire", expire_field="Name"),
+            ["Expire field 'Name'", "of the type string", "Day__c, Time__c"],
+        ),
+        (custom(dropped="expire", expire_field="Fixed__c"), ["Expire field 'Fixed__c'", "cannot be written"]),
+        (custom(changed="conditional"), ["Rule for changed records:", "there is none"]),
+        (custom(changed="conditional", changed_rule=RULE), ["Rule for changed records 'Nam'", "Did you mean 'Name'?"]),
+        (custom(changed="conditional", changed_rule=RULE), ["Rule for changed records 'nme'", "Did you mean 'name'?"]),
+        (
+            {"selection": SelectionSpec(path="x.csv", rules={"left": {"source": "cty"}, "operator": "is null"})},
+            ["Source rules 'cty'", "Did you mean 'city'?"],
+        ),
+        (
+            {"action_column": "do", "compare": "nothing"},
+            ["Action column 'do'", "no column of that name", "id, name, city"],
+        ),
+        ({"action_column": "city"}, ["Action column 'city'", "compare = snapshot", "Choose compare = nothing"]),
+        (
+            {"mode": "insert", "compare": "nothing", "action_column": "city", "key_fields": ()},
+            ["Sync key", "needs one"],
+        ),
+        ({"target_filter": "Name != null"}, ["Target filter 'Name != null'", "Choose compare = destination"]),
+        (
+            custom("ignore", "update", key_fields=()),
+            ["Sync key", "the mode 'custom' with compare = snapshot needs one"],
+        ),
+    ],
+)
+def test_settings_of_behaviours_must_go_together(changes: dict[str, Any], words: list[str]) -> None:
+    dates = (field("Day__c", "date"), field("Time__c", "datetime"), field("Fixed__c", "date", updateable=False))
+    found = told(make_spec(**changes), make_describe(KEY, field("Name"), field("City__c"), *dates))
+    assert any(all(word in each for word in words) for each in found), found
+
+
+def test_settings_of_behaviours_that_go_together_are_no_problem() -> None:
+    describe = make_describe(KEY, field("Name"), field("City__c"), field("Day__c", "date"))
+    rule = {"left": {"target": "name"}, "operator": "=", "right": {"parameter": "p"}}
+    for changes in (
+        custom(changed="conditional", dropped="expire", expire_field="day__c", changed_rule=rule, parameters={"p": ""}),
+        custom("ignore", "ignore", "delete"),
+        {"compare": "destination", "target_filter": "Name != null"},
+        {"compare": "nothing", "action_column": "city"},
+        {"mode": "delete"},
+    ):
+        assert told(make_spec(**changes), describe) == []
+
+
+@pytest.mark.parametrize("changes", [{"mode": "upsert"}, {"compare": "snapshot"}, {"action_column": "city"}])
+def test_a_platform_event_is_published_and_nothing_else(changes: dict[str, Any]) -> None:
+    describe = make_describe(field("Text__c"), name="Told__e", updateable=False, deletable=False, queryable=False)
+    settings = {"object": "Told__e", "mode": "insert", "compare": "nothing", "key_fields": ()}
+    line = MappingSpec("Text__c", "name")
+    assert told(make_spec(line, **settings), describe) == []
+    found = told(make_spec(line, **{**settings, **changes}), describe)
+    assert "Object 'Told__e': a platform event can only be published" in found[0]
