@@ -279,7 +279,8 @@ class Model:
         if settings.action_column:
             told = row["do"].lower()
             return "ignored" if exists == (told == "insert") else told
-        if changed == "ignore" and known and known.state != "maybe":
+        if known and known.state != "maybe" and (changed == "ignore" or not differs):
+            # What was confirmed, or put on record by a baseline, is not asked for again.
             exists = True
         if not exists:
             outside = settings.compare == "destination" and key is not None and self._with_key(key)
@@ -287,7 +288,7 @@ class Model:
                 return "rejected"
             return "ignored" if outside or new == "ignore" else "insert"
         if changed in ("ignore", "delete"):
-            return {"ignore": "ignored", "delete": "delete"}[changed]
+            return {"ignore": "ignored", "delete": "delete" if record_id else "ignored"}[changed]
         if not differs:
             return "unchanged"
         if changed == "conditional":
