@@ -7,9 +7,11 @@ from collections.abc import Iterator, Sequence
 import duckdb
 
 from connections.salesforce.describe import ObjectDescribe
+from syncs.engine import conditions
 from syncs.engine.expression_types import told
 from syncs.engine.expressions import Scope, check
 from syncs.engine.patterns import check_pattern, check_replacement
+from syncs.engine.problem import nearest
 from syncs.engine.sealed import sealed_connection
 from syncs.engine.sql import literal
 from syncs.spec import ColumnSpec, ReplacementSpec, SyncSpec
@@ -32,8 +34,7 @@ def mistakes(spec: SyncSpec, describe: ObjectDescribe, columns: Sequence[str]) -
         yield from _replacement_mistakes(connection, spec)
     if not formats:
         yield from _expression_mistakes(spec, columns)
-    if spec.selection.rules is not None and spec.selection.filter:
-        yield "Filter", _short(spec.selection.filter), "there are rules beside it.", "Give one of the two."
+    yield from _rule_mistakes(spec, describe, columns)
 
 
 def _expression_mistakes(spec: SyncSpec, columns: Sequence[str]) -> Iterator[Mistake]:
@@ -94,6 +95,18 @@ def _why_not(connection: duckdb.DuckDBPyConnection, replacement: ReplacementSpec
     except (ValueError, duckdb.Error) as error:
         return told(str(error)).rstrip(".")
     return ""
+
+
+def _rule_mistakes(spec: SyncSpec, describe: ObjectDescribe, columns: Sequence[str]) -> Iterator[Mistake]:
+    if spec.selection.rules is not None:
+        if spec.selection.filter:
+            yield "Filter", _short(spec.selection.filter), "there are rules beside it.", "Give one of the two."
+        for value, reason in conditions.mistakes(spec.selection.rules, columns, None, spec.parameters):
+            yield "Source rules", value, reason, nearest(value, columns) or "Correct the rule."
+    if spec.changed_rule is not None:
+        for value, reason in conditions.mistakes(spec.changed_rule, columns, describe, spec.parameters):
+            known = list(describe.fields) if value in conditions.targets_of(spec.changed_rule) else columns
+            yield "Rule of changed rows", value, reason, nearest(value, known) or "Correct the rule."
 
 
 def _short(text: str) -> str:
