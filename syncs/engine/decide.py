@@ -241,7 +241,11 @@ class Decision:
             return "'insert'"
         behaviour = self.spec.behaviour
         new = "'insert'" if behaviour.new == "insert" else "'ignored'"
-        wish = f"CASE WHEN {self._exists()} THEN {self._of_match()} ELSE {new} END"
+        # A row that was put on record is equal to what is known, even where nobody knows the id of its record.
+        equal = (
+            "WHEN present AND NOT changed THEN 'unchanged' " if behaviour.changed in ("update", "conditional") else ""
+        )
+        wish = f"CASE {equal}WHEN {self._exists()} THEN {self._of_match()} ELSE {new} END"
         if self.existing and self.spec.compare == "destination":
             # The record is there, but the target filter keeps it out.
             return f"CASE WHEN s_nkey IS NULL AND x_n = 1 THEN 'ignored' ELSE {wish} END"

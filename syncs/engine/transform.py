@@ -232,7 +232,11 @@ def _sent(line: Line) -> str:
     # A line that is not validated leaves a field alone that cannot be cleared.
     if not line.clears or (line.is_soft and not line.field.nillable):
         return f"v_{line.index} AS e_{line.index}"
-    return f"CASE WHEN t_{line.index} IS NULL THEN '{values.CLEARED}' ELSE v_{line.index} END AS e_{line.index}"
+    blank = f"t_{line.index} IS NULL"
+    if line.prepared:
+        # A text that could not be worked out is no blank.
+        blank += f" AND xw_{line.index} IS NULL"
+    return f"CASE WHEN {blank} THEN '{values.CLEARED}' ELSE v_{line.index} END AS e_{line.index}"
 
 
 def is_too_long_together(line: Line) -> str:
@@ -260,7 +264,6 @@ def _bad_cell(line: Line) -> str:
     bad = f"{text} IS NOT NULL AND {value} IS NULL"
     if line.adjustment == "parents":
         bad = f"{bad} AND NOT {has_no_parent(line)}"
-    # A text that could not be worked out is no blank.
     return f"xw_{line.index} IS NOT NULL OR ({bad})" if line.prepared else bad
 
 

@@ -83,7 +83,7 @@ def test_expressions_stand_beside_the_columns_that_are_taken_as_they_are(tmp_pat
 
 
 def test_columns_of_conditional_updates_are_handed_on(tmp_path: Path) -> None:
-    rule = {"field": "price", "operator": ">", "value": 5}
+    rule = {"all": [{"left": {"source": "price"}, "operator": ">", "right": {"value": "5"}}]}
     _, found = prepared(tmp_path, spec_of(MappingSpec("Name", expression="name"), changed_rule=rule))
     assert "c_2" in found[0] and found[0]["c_2"] == "12.50"
 
@@ -174,8 +174,8 @@ def test_a_filter_alone_is_work_too(tmp_path: Path) -> None:
 def test_a_filter_of_rules(tmp_path: Path) -> None:
     asked = {
         "any": [
-            {"field": "price", "operator": ">", "value": 20},
-            {"field": "born", "operator": "<", "value": "2024-01-02"},
+            {"left": {"source": "price"}, "operator": ">", "right": {"value": "20"}},
+            {"left": {"source": "born"}, "operator": "<", "right": {"value": "2024-01-02"}},
         ]
     }
     spec = spec_of(MappingSpec("Name", "name"), selection=SelectionSpec(path="x.csv", rules=asked))
