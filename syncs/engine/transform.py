@@ -15,7 +15,7 @@ from collections.abc import Iterable, Sequence
 
 from connections.salesforce.describe import ObjectDescribe
 from syncs.engine import values
-from syncs.engine.families import Family, Line, lines_of
+from syncs.engine.families import MOST_CHARACTERS, Family, Line, lines_of
 from syncs.engine.sql import literal
 from syncs.spec import SyncSpec
 
@@ -239,8 +239,22 @@ def _sent(line: Line) -> str:
     return f"CASE WHEN {blank} THEN '{values.CLEARED}' ELSE v_{line.index} END AS e_{line.index}"
 
 
+def is_too_long_together(line: Line) -> str:
+    """SQL condition over the t_<i> of all lines: the texts of the row are more than a record holds together."""
+    texts = [(f"t_{index}", length) for index, length in line.together]
+    # No text has more characters than bytes, and these are known without looking at it.
+    size = " + ".join(f"coalesce(strlen({text}), 0)" for text, _ in texts)
+    exact = " + ".join(f"coalesce(least({values.units(text)}, {length}), 0)" for text, length in texts)
+    return f"CASE WHEN {size} <= {MOST_CHARACTERS} THEN false ELSE {exact} > {MOST_CHARACTERS} END"
+
+
 def _bad(line: Line) -> str:
     """SQL condition: the cell breaks a rule, whatever becomes of the row."""
+    bad = _bad_cell(line)
+    return f"({bad}) OR ({is_too_long_together(line)})" if line.together else bad
+
+
+def _bad_cell(line: Line) -> str:
     text, value = f"t_{line.index}", f"v_{line.index}"
     if line.is_mandatory:
         cleared = f" OR {value} = '{values.CLEARED}'" if line.adjustment == "picklist" else ""
