@@ -159,7 +159,7 @@ def test_a_worker_that_was_stopped_after_a_jobs_end_leaves_later_snapshots_alone
     held = []
     run(sync)
     with monkeypatch.context() as patched:
-        patched.setattr(finishing, "_drop_old_snapshots", lambda *paths: held.append(paths))
+        patched.setattr(finishing, "_drop_old_files", lambda *given: held.append(given))
         write_csv(sync.organization, "people.csv", people(100, title="Analyst"))
         run(sync)
     write_csv(sync.organization, "people.csv", people(100, title="Owner"))
