@@ -12,6 +12,7 @@ _OF_RULES = {
     rules.RESERVED: "Salesforce would clear the field. Clear the cell in the source, or let the line replace the text.",
     rules.INVALID_CHARACTER: "Remove the control characters in the source, or let the line replace them.",
     rules.TOO_LONG: "Shorten the values, make the field longer in Salesforce, or let the line cut them.",
+    rules.RECORD_TOO_LONG: "Shorten the values, or write some of the long fields by a sync of their own.",
     rules.PICKLIST: "Add the values to the picklist in Salesforce, or let the line replace them, clear them or take a "
     "default.",
     rules.TOO_PRECISE: "Give the field more decimals in Salesforce, or let the line round.",

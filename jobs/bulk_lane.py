@@ -25,7 +25,14 @@ from django.db.models import F
 from django.db.models.functions import Now
 
 from connections.salesforce import assignment, bulk
-from connections.salesforce.errors import JobGone, PermanentError, TransientError, job_error_lasts, job_trouble
+from connections.salesforce.errors import (
+    JobGone,
+    PermanentError,
+    TransientError,
+    job_error_lasts,
+    job_trouble,
+    what_to_do_about_job,
+)
 from jobs import files
 from jobs.leases import LeaseLost
 from jobs.loader import CANCELLED, Loader
@@ -263,7 +270,8 @@ class BulkLane(Loader):
         if self._cancelling():
             return CANCELLED
         if job.state == "Failed" and job.records_processed == 0 and job_error_lasts(said):
-            return f"Salesforce refused the batch: {said}"
+            advice = what_to_do_about_job(said)
+            return f"Salesforce refused the batch: {said.rstrip('.')}. {advice}".rstrip()
         if self.batch.barren >= MOST_BARREN_ATTEMPTS:
             return f"{said}, {self.batch.barren} times in a row."
         return ""

@@ -45,7 +45,7 @@ from syncs.engine.records import Piece
 
 log = logging.getLogger("sfsync.jobs")
 
-# Where Salesforce has not told its time yet, ours counts, and its clock may be so many seconds behind.
+# Salesforce's clock may be so many seconds behind ours, and its servers' clocks behind each other.
 _CLOCKS_APART = 60
 _LONGEST_LOOK = 30.0  # seconds
 
@@ -112,9 +112,9 @@ class CollectionsLane(Loader):
     def _arm(self, piece: Piece, *, again: bool) -> None:
         """Save which rows are about to be sent. After this, nobody sends them without settling first."""
         sending = self._sending if again else None
-        told = self.session.told_time or timezone.now() - timedelta(seconds=_CLOCKS_APART)
+        told = self.session.salesforce_time or timezone.now() - timedelta(seconds=_CLOCKS_APART)
         # What the first try may have made counts for the second one too.
-        after = sending["after"] if sending else told.isoformat()
+        after = sending["after"] if sending else told.replace(microsecond=0).isoformat()
         sending = {"offset": piece.offset, "rows": len(piece.seqs), "after": after, "again": again}
         self.lease.check()
         self._write(calls={**self.batch.calls, "sending": sending}, sent_at=Now())
@@ -265,6 +265,9 @@ class CollectionsLane(Loader):
         except PermanentError as error:  # an object that does not tell when its records were made
             log.warning("%s: %s", self.batch, error)
             return unknown
+        if self.batch.operation == "insert":
+            # A record with such a key that we made a moment before is as good: better than to make a second one.
+            after -= timedelta(seconds=_CLOCKS_APART)
         me = self.session.identity.user_id[:15]
         ours = [record for record in found if record.created_at >= after and record.created_by[:15] == me]
         places = records.found_by_key(self.workspace, self.plan, piece, [record.key for record in ours])

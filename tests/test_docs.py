@@ -18,6 +18,7 @@ from connections.kinds import KINDS
 from jobs.models import BatchState, Status
 from sandbox.__main__ import _parser
 from syncs.engine import rules
+from syncs.engine.expression_functions import FUNCTIONS
 from syncs.models import FieldMapping, Parameter, Schedule, Sync
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -147,6 +148,11 @@ def test_each_rule_that_rejects_a_row_has_a_line():
     codes = {value for name, value in vars(rules).items() if name.isupper() and isinstance(value, str)}
     assert len(codes) > 10
     assert codes == set(re.findall(r"^\| `([^`]+)` \|", section("sync.md", "Rules that reject a row"), re.MULTILINE))
+
+
+def test_each_function_of_an_expression_is_listed():
+    listed = set(re.findall(r"`(\w+)`", section("expressions.md", "Operators and functions")))
+    assert {name for name in FUNCTIONS if name[0].isalpha() and not name.endswith("_escape")} <= listed
 
 
 def test_the_front_page_leads_to_each_guide_and_each_reference():

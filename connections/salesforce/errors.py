@@ -297,6 +297,18 @@ def job_error_lasts(text: str) -> bool:
     return text.startswith(_LASTING_JOB_ERRORS)
 
 
+def what_to_do_about_job(text: str) -> str:
+    """Advice about the `errorMessage` of a failed Bulk API job, of which nothing was written; "" when none is known."""
+    if "Field name not found" in text:
+        return (
+            "The field was deleted, or is hidden from the connected user. Give the user access to it or take it out of "
+            "the mapping, and run the sync again."
+        )
+    if text.startswith("InvalidEntity"):
+        return "The object was deleted, or is hidden from the connected user. Give the user access to it."
+    return ""
+
+
 def job_trouble(text: str) -> Trouble:
     """What helps the rows of a failed Bulk API job, by its `errorMessage` (Bulk API guide, "Errors")."""
     if "TooManyLockFailure" in text or "UNABLE_TO_LOCK_ROW" in text:
@@ -378,4 +390,6 @@ def what_to_do(code: str, message: str = "") -> str:
     """Advice for an administrator about a row error; for a code of no renown, where to look."""
     if code in WRAPPING_ROW_CODES and (trouble := trouble_of(code, message)) is not None:
         return _WHAT_TO_DO_ABOUT.get(trouble) or _WHAT_TO_DO["UNABLE_TO_LOCK_ROW"]
+    if code == "INVALID_FIELD" and "no such column" in message.lower():
+        return what_to_do_about_job("Field name not found")
     return _WHAT_TO_DO.get(code, "Look the code up in Salesforce's API guide, and correct the row or the org's rules.")

@@ -7,9 +7,10 @@ import dataclasses
 import json as jsonlib
 import re
 import threading
+import time
 from collections.abc import Iterator, Mapping
 from contextvars import ContextVar
-from datetime import datetime
+from datetime import UTC, datetime
 from decimal import Decimal
 from email.utils import parsedate_to_datetime
 from typing import Any
@@ -92,7 +93,7 @@ class SalesforceSession:
         self._rest: Salesforce | None = None
         self._calls = 0
         self._limit_info: LimitInfo | None = None
-        self._told_time: datetime | None = None
+        self._clock_ahead: float | None = None
 
     def __repr__(self) -> str:
         where = self._token.instance_url if self._token else "not logged in"
@@ -119,9 +120,10 @@ class SalesforceSession:
         return self._limit_info
 
     @property
-    def told_time(self) -> datetime | None:
-        """What the last answer said the time is, by Salesforce's clock; None before the first one that did."""
-        return self._told_time
+    def salesforce_time(self) -> datetime | None:
+        """What the time is by Salesforce's clock, never later than it is; None before the first answer that told."""
+        ahead = self._clock_ahead
+        return None if ahead is None else datetime.fromtimestamp(time.monotonic() + ahead, UTC)
 
     @property
     def identity(self) -> Identity:
@@ -230,8 +232,14 @@ class SalesforceSession:
         if used:
             self._limit_info = LimitInfo(int(used[1]), int(used[2]))
         with contextlib.suppress(TypeError, ValueError):
-            self._told_time = parsedate_to_datetime(answer.headers.get("Date", ""))
+            self._compare_clocks(parsedate_to_datetime(answer.headers.get("Date", "")))
         return answer
+
+    def _compare_clocks(self, told: datetime) -> None:
+        # Told in whole seconds, on its way for a while, and perhaps by a server that looks at its clock now and then:
+        # each of these only makes it too early, so the latest of all answers is the best.
+        ahead = told.timestamp() - time.monotonic()
+        self._clock_ahead = ahead if self._clock_ahead is None else max(ahead, self._clock_ahead)
 
     def _count_call(self) -> None:
         with self._count_lock:

@@ -141,6 +141,12 @@ def _formatted(arguments: Sequence[Argument]) -> Size:
     return Size(_VALUE + 32 * _LONGEST_FORMAT)
 
 
+def _between(arguments: Sequence[Argument]) -> Size:
+    if len(arguments) != 2:
+        raise ValueError("it takes two dates, since there is no clock; use job_started_at() for one of them")
+    return VALUE
+
+
 def _write_if(arguments: Sequence[Argument]) -> str:
     if len(arguments) != 3:
         raise ValueError("it takes a condition and two values")
@@ -206,7 +212,8 @@ def _table() -> dict[str, Function]:
     allow("year month day hour minute second quarter week weekofyear dayofweek isodow dayofyear dayofmonth weekday")
     allow("isoyear yearweek dayname monthname last_day make_date make_time make_timestamp to_timestamp epoch epoch_ms")
     allow("date_part datepart date_trunc datetrunc date_diff datediff date_sub datesub", constants=(0,))
-    allow("date_add age timezone")
+    allow("date_add timezone")
+    allow("age", _between)
     allow("to_years to_months to_weeks to_days to_hours to_minutes to_seconds to_milliseconds to_quarters")
     allow("strftime", _formatted, constants=(1,))
     allow("strptime try_strptime", constants=(1,))

@@ -46,6 +46,9 @@ _FAMILIES: dict[str, Family] = {
 
 # A Number field holds 18 digits in all (Salesforce help, "Custom Field Types").
 MOST_DIGITS = 18
+# Characters of all fields of a record together (Bulk API 2.0 guide, "Bulk API and Bulk API 2.0 Limits").
+MOST_CHARACTERS = 400_000
+_TEXTS: tuple[Family, ...] = ("text", "email", "picklist", "multipicklist")
 
 
 def family_of(field_type: str) -> Family | None:
@@ -63,6 +66,8 @@ class Line:
     parent_field: of a lookup, the parent's field that holds the line's value.
     relationship: of a lookup that Salesforce itself resolves, the title of its column, such as `Account.Ext__c`.
     prepared: its text is more than a cell or a constant as it is, and is worked out by `prepare`.
+    together: of the one line that tells when a row as a whole is too long: the places and lengths of all lines with
+    text. Empty where no row can be.
     """
 
     index: int
@@ -74,6 +79,7 @@ class Line:
     parent_field: Field | None = None
     relationship: str = ""
     prepared: bool = False
+    together: tuple[tuple[int, int], ...] = ()
 
     @property
     def sent_as(self) -> str:
@@ -157,7 +163,17 @@ def lines_of(spec: SyncSpec, describe: ObjectDescribe, columns: tuple[str, ...])
     columns: names of the staged table's columns, in order.
     Raises KeyError or ValueError for a mapping that has problems.
     """
-    return tuple(_line(spec, index, describe, columns) for index in range(len(spec.mappings)))
+    lines = [_line(spec, index, describe, columns) for index in range(len(spec.mappings))]
+    lengths = tuple((line.index, line.value_field.length) for line in lines if line.family in _TEXTS)
+    if sum(length for _, length in lengths) > MOST_CHARACTERS:
+        # Told at the longest field; a line that lets rows through cannot hold this one back.
+        teller = max((line for line in lines if not line.is_soft), key=_length, default=lines[0])
+        lines[teller.index] = dataclasses.replace(teller, together=lengths)
+    return tuple(lines)
+
+
+def _length(line: Line) -> int:
+    return line.value_field.length if line.family in _TEXTS else 0
 
 
 def _line(spec: SyncSpec, index: int, describe: ObjectDescribe, columns: tuple[str, ...]) -> Line:

@@ -185,8 +185,9 @@ def _text(line: Line, held: set[str]) -> str:
     else:
         text = f"nullif(s.c_{line.column}, '')"
     if line.mapping.when_blank == "default":
-        return f"coalesce({text}, {literal(line.mapping.default.strip(values.WHITE_SPACE))})"
-    return text
+        text = f"coalesce({text}, {literal(line.mapping.default.strip(values.WHITE_SPACE))})"
+    # A text that could not be worked out is no blank.
+    return f"CASE WHEN NOT s.xe_{line.index} THEN {text} END" if f"xe_{line.index}" in held else text
 
 
 def _normal(text: str, family: Family, field: Field, time_zone: str) -> str:

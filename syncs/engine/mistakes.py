@@ -11,6 +11,7 @@ from syncs.engine import conditions
 from syncs.engine.expression_types import told
 from syncs.engine.expressions import Scope, check
 from syncs.engine.patterns import check_pattern, check_replacement
+from syncs.engine.problem import nearest
 from syncs.engine.sealed import sealed_connection
 from syncs.engine.sql import literal
 from syncs.spec import ColumnSpec, ReplacementSpec, SyncSpec
@@ -97,15 +98,15 @@ def _why_not(connection: duckdb.DuckDBPyConnection, replacement: ReplacementSpec
 
 
 def _rule_mistakes(spec: SyncSpec, describe: ObjectDescribe, columns: Sequence[str]) -> Iterator[Mistake]:
-    way_out = "Correct the rule."
     if spec.selection.rules is not None:
         if spec.selection.filter:
             yield "Filter", _short(spec.selection.filter), "there are rules beside it.", "Give one of the two."
-        for value, reason in conditions.mistakes(spec.selection.rules, columns, None, spec.parameters):
-            yield "Source rules", value, reason, way_out
+        for value, reason in conditions.mistakes(spec.selection.rules, columns, None, spec.parameters, spec.columns):
+            yield "Source rules", value, reason, nearest(value, columns) or "Correct the rule."
     if spec.changed_rule is not None:
-        for value, reason in conditions.mistakes(spec.changed_rule, columns, describe, spec.parameters):
-            yield "Rule of changed rows", value, reason, way_out
+        for value, reason in conditions.mistakes(spec.changed_rule, columns, describe, spec.parameters, spec.columns):
+            known = list(describe.fields) if value in conditions.targets_of(spec.changed_rule) else columns
+            yield "Rule of changed rows", value, reason, nearest(value, known) or "Correct the rule."
 
 
 def _short(text: str) -> str:

@@ -5,16 +5,17 @@ from __future__ import annotations
 import dataclasses
 
 from syncs.engine import values
-from syncs.engine.families import MOST_DIGITS, Line
+from syncs.engine.families import MOST_CHARACTERS, MOST_DIGITS, Line
 from syncs.engine.nul import has_nul, visible
 from syncs.engine.sql import literal, literals
-from syncs.engine.transform import canonical_name, has_no_parent
+from syncs.engine.transform import canonical_name, has_no_parent, is_too_long_together
 
 REQUIRED = "Required Field Missing"
 MANDATORY = "Mandatory Rule Violation"
 RESERVED = "Reserved Value #N/A"
 INVALID_CHARACTER = "Invalid Character"
 TOO_LONG = "Max Length Violation"
+RECORD_TOO_LONG = "Record Too Long"
 PICKLIST = "Invalid Picklist Value"
 NUMBER = "Invalid Number"
 TOO_LARGE = "Number Too Large"
@@ -55,7 +56,8 @@ def rules_of(line: Line, time_zone: str, *, soft: bool = False) -> list[Rule]:
     """
     text = f"t_{line.index}"
     name = f"{line.field.label} ({line.sent_as})"
-    rules = [_prepared_rule(line, name)] if line.prepared else []
+    rules = [_record_rule(line)] if line.together else []
+    rules += [_prepared_rule(line, name)] if line.prepared else []
     rules.append(_blank_rule(line, name, soft))
     reserved = (
         f"{name} cannot be '{values.CLEARED}': to Salesforce that text means 'clear the field'. Change the value."
@@ -72,6 +74,14 @@ def rules_of(line: Line, time_zone: str, *, soft: bool = False) -> list[Rule]:
     if line.is_resolved:
         return [*rules, *_parent_rules(line, name)]
     return [*rules, *_family_rules(line, name, time_zone)]
+
+
+def _record_rule(line: Line) -> Rule:
+    told = (
+        f"The texts of this row have more than {MOST_CHARACTERS:,} characters together, which is all that Salesforce "
+        "takes of one record. Shorten them, or map fewer long fields."
+    )
+    return Rule(RECORD_TOO_LONG, is_too_long_together(line), literal(told))
 
 
 def _blank_rule(line: Line, name: str, soft: bool) -> Rule:

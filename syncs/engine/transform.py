@@ -15,7 +15,7 @@ from collections.abc import Iterable, Sequence
 
 from connections.salesforce.describe import ObjectDescribe
 from syncs.engine import values
-from syncs.engine.families import Family, Line, lines_of
+from syncs.engine.families import MOST_CHARACTERS, Family, Line, lines_of
 from syncs.engine.sql import literal
 from syncs.spec import SyncSpec
 
@@ -232,11 +232,29 @@ def _sent(line: Line) -> str:
     # A line that is not validated leaves a field alone that cannot be cleared.
     if not line.clears or (line.is_soft and not line.field.nillable):
         return f"v_{line.index} AS e_{line.index}"
-    return f"CASE WHEN t_{line.index} IS NULL THEN '{values.CLEARED}' ELSE v_{line.index} END AS e_{line.index}"
+    blank = f"t_{line.index} IS NULL"
+    if line.prepared:
+        # A text that could not be worked out is no blank.
+        blank += f" AND xw_{line.index} IS NULL"
+    return f"CASE WHEN {blank} THEN '{values.CLEARED}' ELSE v_{line.index} END AS e_{line.index}"
+
+
+def is_too_long_together(line: Line) -> str:
+    """SQL condition over the t_<i> of all lines: the texts of the row are more than a record holds together."""
+    texts = [(f"t_{index}", length) for index, length in line.together]
+    # No text has more characters than bytes, and these are known without looking at it.
+    size = " + ".join(f"coalesce(strlen({text}), 0)" for text, _ in texts)
+    exact = " + ".join(f"coalesce(least({values.units(text)}, {length}), 0)" for text, length in texts)
+    return f"CASE WHEN {size} <= {MOST_CHARACTERS} THEN false ELSE {exact} > {MOST_CHARACTERS} END"
 
 
 def _bad(line: Line) -> str:
     """SQL condition: the cell breaks a rule, whatever becomes of the row."""
+    bad = _bad_cell(line)
+    return f"({bad}) OR ({is_too_long_together(line)})" if line.together else bad
+
+
+def _bad_cell(line: Line) -> str:
     text, value = f"t_{line.index}", f"v_{line.index}"
     if line.is_mandatory:
         cleared = f" OR {value} = '{values.CLEARED}'" if line.adjustment == "picklist" else ""
@@ -246,7 +264,6 @@ def _bad(line: Line) -> str:
     bad = f"{text} IS NOT NULL AND {value} IS NULL"
     if line.adjustment == "parents":
         bad = f"{bad} AND NOT {has_no_parent(line)}"
-    # A text that could not be worked out is no blank.
     return f"xw_{line.index} IS NOT NULL OR ({bad})" if line.prepared else bad
 
 

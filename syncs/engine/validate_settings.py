@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 
 from connections.salesforce.describe import Field, ObjectDescribe
-from syncs.engine import conditions
 from syncs.engine.decide import inserts_blindly
 from syncs.engine.problem import Problem, Writes, kind_of, listed, nearest
 from syncs.spec import MappingSpec, SyncSpec
@@ -88,7 +87,9 @@ def combination_problems(spec: SyncSpec, describe: ObjectDescribe, columns: Sequ
     yield from _action_column_problems(spec, columns)
     if spec.behaviour.dropped == "expire" and not spec.action_column:
         yield from _expire_problems(spec, describe)
-    yield from _rule_problems(spec, describe, columns)
+    if spec.behaviour.changed == "conditional" and not spec.action_column and not spec.changed_rule:
+        reason = "changed records are updated where it holds, but there is none."
+        yield Problem("Rule of changed rows", "", reason, "Build it, or choose that changed records update.")
     for place, number in (("Batch rows", spec.batch_rows), ("Batch bytes", spec.batch_bytes)):
         if number < 1:
             yield Problem(place, str(number), "a batch has to hold something.", "Give a number above 0.")
@@ -145,18 +146,3 @@ def _expire_problems(spec: SyncSpec, describe: ObjectDescribe) -> Iterator[Probl
     else:
         return
     yield Problem("Expire field", name, reason, way_out)
-
-
-def _rule_problems(spec: SyncSpec, describe: ObjectDescribe, columns: Sequence[str]) -> Iterator[Problem]:
-    """What the rules of a sync name that is not there."""
-    asked = []
-    if spec.behaviour.changed == "conditional" and not spec.action_column:
-        if not spec.changed_rule:
-            reason = "changed records are updated where it holds, but there is none."
-            yield Problem("Rule for changed records", "", reason, "Build it, or choose that changed records update.")
-        asked.append(("Rule for changed records", spec.changed_rule, describe))
-    asked.append(("Source rules", spec.selection.rules, None))
-    for place, rule, target in asked:
-        for name, reason in conditions.mistakes(rule or {}, columns, target, spec.parameters):
-            known = list(target.fields) if target is not None and name in conditions.targets_of(rule) else columns
-            yield Problem(place, name, reason, nearest(name, known) or "Correct the rule.")

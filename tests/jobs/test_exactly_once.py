@@ -211,7 +211,7 @@ def few(sandbox):
     assert run(sync).status == Status.SUCCEEDED
     write_csv(sync.organization, "people.csv", people(FEW))
     # Salesforce tells times in seconds: what was made before is then older than what is made now.
-    time.sleep(1.1)
+    time.sleep(2.1)
     return sync
 
 

@@ -204,3 +204,28 @@ def test_a_self_reference_that_only_sfsync_could_find_is_a_problem(scene):
     mappings = {**ACCOUNTS, "ParentId": {"source_column": "parent", **BY_NAME}}
     job = run(scene.sync("Account", mappings, [("A1", "Root", "")]))
     assert job.status == Status.FAILED and "Choose an external id" in job.reason
+
+
+def test_an_expression_finds_its_parent(scene):
+    ids = scene.accounts(("A1", "Acme"), ("A2", "Umbrella"))
+    value = {"source_column": None, "expression": "regexp_replace(parent, '^the ', '')"}
+    sync = scene.contacts(
+        [("C1", "Ana", "the Acme"), ("C2", "Ben", "Umbrella"), ("C3", "Cleo", "")], **value, **BY_NAME
+    )
+    assert run(sync).status == Status.SUCCEEDED
+    assert scene.parents() == {"C1": ids["A1"], "C2": ids["A2"], "C3": None}
+    key = {"source_column": None, "expression": "'A' || parent"}
+    sync.mappings.filter(target="AccountId").update(lookup_field="External_Id__c", **key)
+    write_csv(scene.organization, "Contact.csv", [["id", "name", "parent"], ("C1", "Ana", "2"), ("C2", "Ben", "1")])
+    assert run(sync).counts["updated"] == 2
+    assert scene.parents() == {"C1": ids["A2"], "C2": ids["A1"], "C3": None}
+
+
+def test_an_expression_that_fails_clears_nothing_where_the_line_is_not_validated(scene):
+    options = {"source_column": None, "expression": "CAST(parent AS INTEGER)::VARCHAR", "when_blank": "clear"}
+    sync = scene.contacts([("C1", "Ana", "7")], target="Title", validated=False, **options)
+    assert run(sync).status == Status.SUCCEEDED
+    write_csv(scene.organization, "Contact.csv", [["id", "name", "parent"], ("C1", "Ana", "seven")])
+    job = run(sync)
+    assert (job.status, job.counts["violations"]) == (Status.PARTIAL, 1)
+    assert scene.parents(field="Title") == {"C1": "7"}

@@ -49,7 +49,7 @@ def test_records_are_written_each_with_its_own_result(sandbox: SandboxProcess) -
         assert collections.delete(session, [good.id])[0] == Result(good.id, False)
         gone = collections.delete(session, [good.id])[0]
         assert (gone.id, gone.error.partition(":")[0]) == (good.id, "ENTITY_IS_DELETED")
-        assert session.calls == 7 and session.told_time is not None
+        assert session.calls == 7 and session.salesforce_time is not None
 
 
 def test_a_published_event_is_a_success_although_it_has_an_error(sandbox: SandboxProcess) -> None:

@@ -268,6 +268,7 @@ FORBIDDEN = {
         "random()",
         "setseed(1)",
         "now()",
+        "age(born)",
         "today()",
         "current_timestamp",
         "sleep_ms(100000)",

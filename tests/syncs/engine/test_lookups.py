@@ -63,8 +63,11 @@ class Sync:
 
     def resolve(self, rows: Sequence[tuple[str, str | None]], records: Sequence[tuple[str, str]] = ()) -> Staged:
         """The staged table with parents, of which Salesforce holds these: id and value each."""
+        return self.find(self.loads.stage(rows), records)
+
+    def find(self, staged: Staged, records: Sequence[tuple[str, str]]) -> Staged:
+        """The same, of a table that is staged already."""
         loads, (folder, _) = self.loads, self.loads.attempt()
-        staged = loads.stage(rows)
         found = {}
         for name in lookups.parents_of(loads.spec, loads.describe, staged.columns):
             wanted, read = folder / f"wanted-{name}.parquet", folder / f"read-{name}.parquet"
@@ -298,3 +301,17 @@ def test_the_parents_that_a_sync_needs_are_told() -> None:
 def test_a_describe_keeps_its_parents() -> None:
     described = describe(PARENT)
     assert ObjectDescribe.from_json(described.to_json()) == described
+
+
+def test_a_value_that_was_worked_out_finds_its_parent(tmp_path: Path) -> None:
+    sync = Sync(tmp_path, lookup(when_blank="default", default="Umbrella"))
+    staged = sync.loads.stage([("1", "a"), ("2", "b"), ("3", "c")])
+    read = pq.read_table(staged.path)
+    worked_out = pa.array(["Acme", "", None], pa.string()), pa.array([False, False, True])
+    prepared = tmp_path / "prepared.parquet"
+    pq.write_table(read.append_column("x_1", worked_out[0]).append_column("xe_1", worked_out[1]), prepared)
+    staged = sync.find(dataclasses.replace(staged, path=prepared), [(IDS[1], "Acme"), (IDS[2], "Umbrella")])
+    assert sync.asked == {"Account.Name": ["Acme", "Umbrella"]}
+    found = [(row["x_1"], row["xe_1"]) for row in sorted(table(staged.path), key=lambda row: row["_row"])]
+    # What could not be worked out is no blank, so it takes no default.
+    assert found == [(IDS[1], False), (IDS[2], False), (None, True)]

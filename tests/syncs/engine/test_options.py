@@ -265,3 +265,32 @@ def test_options_that_cannot_work_are_problems(
     spec = make_spec(MappingSpec("Ext__c", "id"), MappingSpec("X__c", "x", **options))
     [problem] = validate.problems(spec, make_describe(KEY, field("X__c", type, **facts)), ("id", "x"))
     assert problem.place == place and reason in problem.reason
+
+
+LONG = 131_072
+
+
+@pytest.mark.parametrize("options", [{}, {"too_long": "truncate"}, {"when_blank": "clear"}, {"mandatory": True}])
+def test_a_row_whose_texts_are_too_long_together_is_rejected_alone(options: dict[str, Any], tmp_path: Path) -> None:
+    names = [f"L{number}__c" for number in range(4)]
+    lines = [MappingSpec(name, name, **options) for name in names]
+    fields = [field(name, "textarea", length=LONG, filterable=False) for name in names]
+    loads = Loads(tmp_path, make_spec(MappingSpec("Ext__c", "id"), *lines), make_describe(KEY, *fields))
+    loads.columns = ("id", *names)
+    rest = 400_000 - 3 * LONG - 1
+    # The last character of three bytes is one character.
+    plan = loads.plan(
+        loads.stage(
+            [
+                ("1", "a" * LONG, "b" * LONG, "c" * LONG, "d" * (rest - 1) + "€"),
+                ("2", "a" * LONG, "b" * LONG, "c" * LONG, "d" * (rest + 1)),
+                ("3", "a" * (rest + 1), "b" * LONG, "c" * LONG, "d" * LONG),
+                ("4", "x", "x", "x", "x"),
+            ]
+        )
+    )
+    assert [row["Ext__c"] for batch in plan.batches for row in read_csv(batch.file)] == ["1", "4"]
+    assert [(error["_row"], error["code"]) for error in errors(plan)] == [
+        (2, "Record Too Long"),
+        (3, "Record Too Long"),
+    ]

@@ -273,9 +273,9 @@ RULE = {"left": {"target": "Nam"}, "operator": "=", "right": {"source": "nme"}}
             ["Expire field 'Name'", "of the type string", "Day__c, Time__c"],
         ),
         (custom(dropped="expire", expire_field="Fixed__c"), ["Expire field 'Fixed__c'", "cannot be written"]),
-        (custom(changed="conditional"), ["Rule for changed records:", "there is none"]),
-        (custom(changed="conditional", changed_rule=RULE), ["Rule for changed records 'Nam'", "Did you mean 'Name'?"]),
-        (custom(changed="conditional", changed_rule=RULE), ["Rule for changed records 'nme'", "Did you mean 'name'?"]),
+        (custom(changed="conditional"), ["Rule of changed rows:", "there is none"]),
+        (custom(changed="conditional", changed_rule=RULE), ["Rule of changed rows 'Nam'", "Did you mean 'Name'?"]),
+        (custom(changed="conditional", changed_rule=RULE), ["Rule of changed rows 'nme'", "Did you mean 'name'?"]),
         (
             {"selection": SelectionSpec(path="x.csv", rules={"left": {"source": "cty"}, "operator": "is null"})},
             ["Source rules 'cty'", "Did you mean 'city'?"],
