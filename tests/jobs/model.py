@@ -235,16 +235,9 @@ class Model:
         confirmed = known is not None and known.state != "maybe"
         if wish in SENT and refused and refused.parked and refused.content == self._content(row):
             wish = "parked"
-<<<<<<< HEAD
         elif wish == "insert" or (wish == "upsert" and not confirmed):
             lacks = any(line.target == "LastName" and line.value(row) == ABSENT for line in settings.lines)
             wish = "rejected" if lacks else wish
-=======
-        elif (wish == "insert" or (wish == "upsert" and not confirmed)) and any(
-            line.target == "LastName" and line.value(row) == ABSENT for line in settings.lines
-        ):
-            wish = "rejected"
->>>>>>> main
         return dataclasses.replace(step, action=wish)
 
     def _found(self, row: Row, key: Key | None, known: Known | None) -> list[str]:
@@ -268,13 +261,8 @@ class Model:
             return True
         for line in self.settings.compared:
             value = line.value(row)
-<<<<<<< HEAD
             writes = record is None or line.write_on != "only_if_empty" or record.get(line.target) is None
             if writes and value != ABSENT and known.fields.get(line.target, ABSENT) != value:
-=======
-            differs = value != ABSENT and known.fields.get(line.target, ABSENT) != value
-            if differs and (record is None or line.write_on != "only_if_empty" or record.get(line.target) is None):
->>>>>>> main
                 return True
         return False
 
