@@ -10,8 +10,9 @@
 
 A side is a column of the source, a field of the record in Salesforce, a text, or a parameter. Two sides are compared
 by the type that one of them has: as numbers, dates, date-times or checkboxes; texts without regard to case, as SOQL
-compares them. Where neither side has a type, `<` and `>` compare two numbers as such. A blank meets `is null`, and
-`!=` beside a value. A comparison with something that is no value of the type does not hold, whatever its operator.
+compares them. Where neither side has a type, `<` and `>` compare two numbers as such. Two blanks are the same; a blank
+never meets `<`, `>` or `contains`. A comparison with something that is no value of the type does not hold, whatever its
+operator.
 """
 
 from __future__ import annotations
@@ -120,8 +121,7 @@ def _told(sides: Sides, left: dict[str, Any], operator: str, right: dict[str, An
     spelled = [canonical(kind, text, sides.time_zone) for text in texts]
     if operator in ("=", "!="):
         one, other = (f"lower({each})" if kind == "text" else each for each in spelled)
-        equal = f"coalesce({one} = {other}, false)"
-        holds = equal if operator == "=" else f"(NOT {equal})"
+        holds = f"({one} IS {'NOT ' if operator == '=' else ''}DISTINCT FROM {other})"
     else:
         holds = f"coalesce({_ordered(sides, kind, texts, spelled, operator)}, false)"
     if kind == "text":
