@@ -5,7 +5,7 @@ VENV := .venv
 RUN := $(VENV)/bin/python
 READY := $(VENV)/.installed
 
-.PHONY: protos setup demo up test lint screenshots sandbox-wheel bench lock clean
+.PHONY: protos setup demo up test soak lint screenshots sandbox-wheel bench lock clean
 
 setup: $(READY) .env
 
@@ -29,6 +29,10 @@ up: setup
 
 test: $(READY)
 	$(RUN) -m tests $(ARGS)
+
+# Two thousand jobs with random settings, edits and kills, each held against a model. New ones each time.
+soak: $(READY)
+	SFSYNC_SOAK=2000 $(RUN) -m tests tests/jobs/test_model.py -n 0 --timeout=0 $(ARGS)
 
 lint: setup
 	$(VENV)/bin/ruff check .

@@ -202,7 +202,7 @@ class Sync(TenantModel):
     @property
     def known_records(self) -> int | None:
         """How many records the snapshot knows; None when there is none."""
-        return self.snapshot["rows"] if self.snapshot else None
+        return self.snapshot.get("rows") if self.snapshot else None
 
     def audit_values(self) -> dict[str, Any]:
         """What the audit tells besides the fields: the lines of the mapping, the parameters, and the schedule."""

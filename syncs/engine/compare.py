@@ -119,7 +119,8 @@ def keys_to_read(
     parts = ", ".join(f"k_{place}" for place in range(max(1, len(decision.transform.keys))))
     with workspace.connect() as connection:
         queries = key_queries(connection, decision, parquet(staged.path), snapshot)
-        union = " UNION ALL ".join(queries) or "SELECT NULL::VARCHAR AS k_0 WHERE false"
+        nothing = ", ".join(f"NULL::VARCHAR AS {part}" for part in parts.split(", "))
+        union = " UNION ALL ".join(queries) or f"SELECT {nothing} WHERE false"
         return write_query(connection, f"SELECT {parts} FROM ({union}) WHERE k_0 IS NOT NULL", to)
 
 

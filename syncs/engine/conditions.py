@@ -10,17 +10,20 @@
 
 A side is a column of the source, a field of the record in Salesforce, a text, or a parameter. Two sides are compared
 by the type that one of them has: as numbers, dates, date-times or checkboxes; texts without regard to case, as SOQL
-compares them. Where neither side has a type, `<` and `>` compare two numbers as such. A blank meets `is null`, and
-`!=` beside a value. A comparison with something that is no value of the type does not hold, whatever its operator.
+compares them. Where neither side has a type, `<` and `>` compare two numbers as such. Two blanks are the same; a blank
+never meets `<`, `>` or `contains`. A comparison with something that is no value of the type does not hold, whatever its
+operator.
 """
 
 from __future__ import annotations
 
 import dataclasses
+import re
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from typing import Any
 
 from connections.salesforce.describe import ObjectDescribe
+from syncs.engine import values
 from syncs.engine.columns import canonical, column_of, dated
 from syncs.engine.families import family_of
 from syncs.engine.sql import literal
@@ -31,6 +34,12 @@ Rule = dict[str, Any]
 OPERATORS = ("=", "!=", "contains", "is null", "is not null", ">", "<", "in")
 MOST_RULES, DEEPEST = 200, 5
 
+_VALUES = {
+    "number": re.compile(r"[+-]?(?:\d+\.?\d*|\.\d+)(?:e[+-]?\d+)?"),
+    "date": re.compile(r"\d{4}-\d{2}-\d{2}"),
+    "datetime": re.compile(r"\d{4}-\d{2}-\d{2}[t ]\d{2}:\d{2}.*"),
+    "boolean": re.compile("|".join((*values.TRUE_WORDS, *values.FALSE_WORDS))),
+}
 _TYPES: dict[str, ColumnType] = {"number": "number", "date": "date", "datetime": "datetime", "boolean": "boolean"}
 
 
@@ -112,8 +121,7 @@ def _told(sides: Sides, left: dict[str, Any], operator: str, right: dict[str, An
     spelled = [canonical(kind, text, sides.time_zone) for text in texts]
     if operator in ("=", "!="):
         one, other = (f"lower({each})" if kind == "text" else each for each in spelled)
-        equal = f"coalesce({one} = {other}, false)"
-        holds = equal if operator == "=" else f"(NOT {equal})"
+        holds = f"({one} IS {'NOT ' if operator == '=' else ''}DISTINCT FROM {other})"
     else:
         holds = f"coalesce({_ordered(sides, kind, texts, spelled, operator)}, false)"
     if kind == "text":
@@ -165,11 +173,16 @@ def parameters_of(rule: Rule | None) -> tuple[str, ...]:
 
 
 def mistakes(
-    rule: Rule, columns: Collection[str], describe: ObjectDescribe | None, parameters: Collection[str]
+    rule: Rule,
+    columns: Collection[str],
+    describe: ObjectDescribe | None,
+    parameters: Collection[str],
+    types: Sequence[ColumnSpec] = (),
 ) -> list[tuple[str, str]]:
-    """What a rule names that is not there: (what was named, a sentence) each.
+    """What a rule names that is not there, and values that are not what stands beside them: (it, a sentence) each.
 
     columns: of the source. describe: of the object, or None where the rule may not look at it. parameters: by name.
+    types: what is declared of the columns.
     """
     found = [
         (name, "a rule looks at this column, but the source has none of that name.")
@@ -186,7 +199,25 @@ def mistakes(
         for name in parameters_of(rule)
         if name not in parameters
     ]
-    return found
+    sides = Sides(str, types, str, describe, {}, "UTC")
+    return found + [
+        (value, f"a rule compares it with {name}, which is a {kind}.")
+        for value, name, kind in _beside(rule, sides)
+        if not _VALUES[kind].fullmatch(value.strip().lower())
+    ]
+
+
+def _beside(rule: Rule, sides: Sides) -> Iterator[tuple[str, str, ColumnType]]:
+    """Each value of a rule that stands beside something with a type: the value, what it is, and its type."""
+    for member in rule.get("all", []) + rule.get("any", []):
+        yield from _beside(member, sides)
+    if rule.get("operator") in (None, "contains") or "right" not in rule:
+        return
+    for side, other in ((rule["left"], rule["right"]), (rule["right"], rule["left"])):
+        kind = sides.type_of(other)
+        if "value" in side and kind != "text":
+            given = side["value"] if isinstance(side["value"], list) else [side["value"]]
+            yield from ((str(value), str(next(iter(other.values()))), kind) for value in given if str(value).strip())
 
 
 def in_words(rule: Rule | None) -> str:

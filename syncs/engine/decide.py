@@ -6,7 +6,7 @@ import dataclasses
 from functools import cached_property
 from pathlib import Path
 
-from syncs.engine import hashes
+from syncs.engine import conditions, hashes
 from syncs.engine.echo import content, content_hashes
 from syncs.engine.families import Line
 from syncs.engine.known import PRESENT, Known
@@ -315,6 +315,10 @@ class Decision:
             joins += f" LEFT JOIN (SELECT nkey AS x_nkey, id AS x_id, n AS x_n FROM {EXISTING}) ON x_nkey = nkey"
         if self.targets:
             joins += f" LEFT JOIN (SELECT * RENAME (nkey AS v_nkey) FROM {TARGETS}) ON v_nkey = nkey"
+        elif self.rule is not None and self.spec.changed_rule is not None:
+            # No record was read, because no row may be one.
+            asked = conditions.targets_of(self.spec.changed_rule)
+            columns += "".join(f", NULL::VARCHAR AS rt_{number}" for number, _ in enumerate(asked))
         if self.shared:
             columns += ", m_nkey IS NOT NULL AS is_shared"
             joins += f" LEFT JOIN (SELECT nkey AS m_nkey FROM {SHARED}) ON m_nkey = nkey"

@@ -101,10 +101,10 @@ def _rule_mistakes(spec: SyncSpec, describe: ObjectDescribe, columns: Sequence[s
     if spec.selection.rules is not None:
         if spec.selection.filter:
             yield "Filter", _short(spec.selection.filter), "there are rules beside it.", "Give one of the two."
-        for value, reason in conditions.mistakes(spec.selection.rules, columns, None, spec.parameters):
+        for value, reason in conditions.mistakes(spec.selection.rules, columns, None, spec.parameters, spec.columns):
             yield "Source rules", value, reason, nearest(value, columns) or "Correct the rule."
     if spec.changed_rule is not None:
-        for value, reason in conditions.mistakes(spec.changed_rule, columns, describe, spec.parameters):
+        for value, reason in conditions.mistakes(spec.changed_rule, columns, describe, spec.parameters, spec.columns):
             known = list(describe.fields) if value in conditions.targets_of(spec.changed_rule) else columns
             yield "Rule of changed rows", value, reason, nearest(value, known) or "Correct the rule."
 

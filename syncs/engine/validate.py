@@ -300,7 +300,7 @@ def _value_problem(
 ) -> Iterator[Problem]:
     # What is written down in the mapping is not to be cut or replaced, but to be corrected there.
     strict = dataclasses.replace(line.mapping, too_long="reject", unknown_picklist="reject", validated=True)
-    line = dataclasses.replace(line, mapping=strict)
+    line = dataclasses.replace(line, mapping=strict, prepared=False)
     if line.parent_field is not None:
         # By whomever the parent is found, this is a value of the parent's field.
         family = family_of(line.parent_field.type) or "text"

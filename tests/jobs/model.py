@@ -235,10 +235,9 @@ class Model:
         confirmed = known is not None and known.state != "maybe"
         if wish in SENT and refused and refused.parked and refused.content == self._content(row):
             wish = "parked"
-        elif (wish == "insert" or (wish == "upsert" and not confirmed)) and any(
-            line.target == "LastName" and line.value(row) == ABSENT for line in settings.lines
-        ):
-            wish = "rejected"
+        elif wish == "insert" or (wish == "upsert" and not confirmed):
+            lacks = any(line.target == "LastName" and line.value(row) == ABSENT for line in settings.lines)
+            wish = "rejected" if lacks else wish
         return dataclasses.replace(step, action=wish)
 
     def _found(self, row: Row, key: Key | None, known: Known | None) -> list[str]:
@@ -262,8 +261,8 @@ class Model:
             return True
         for line in self.settings.compared:
             value = line.value(row)
-            differs = value != ABSENT and known.fields.get(line.target, ABSENT) != value
-            if differs and (record is None or line.write_on != "only_if_empty" or record.get(line.target) is None):
+            writes = record is None or line.write_on != "only_if_empty" or record.get(line.target) is None
+            if writes and value != ABSENT and known.fields.get(line.target, ABSENT) != value:
                 return True
         return False
 
@@ -280,7 +279,8 @@ class Model:
         if settings.action_column:
             told = row["do"].lower()
             return "ignored" if exists == (told == "insert") else told
-        if known and known.state != "maybe" and (changed == "ignore" or not differs):
+        compares = changed in ("update", "conditional")
+        if known and known.state != "maybe" and (changed == "ignore" or (compares and not differs)):
             # What was confirmed, or put on record by a baseline, is not asked for again.
             exists = True
         if not exists:
@@ -289,7 +289,7 @@ class Model:
                 return "rejected"
             return "ignored" if outside or new == "ignore" else "insert"
         if changed in ("ignore", "delete"):
-            return {"ignore": "ignored", "delete": "delete" if record_id else "ignored"}[changed]
+            return {"ignore": "ignored", "delete": "delete"}[changed]
         if not differs:
             return "unchanged"
         if changed == "conditional":

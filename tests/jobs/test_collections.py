@@ -34,7 +34,9 @@ def make(sandbox, rows=450, *, spec=None, monkeypatch=None, **changes):
     write_csv(sync.organization, "people.csv", people(rows))
     if spec:
         plain = type(sync).spec
-        monkeypatch.setattr(type(sync), "spec", lambda self: dataclasses.replace(plain(self), **spec))
+        monkeypatch.setattr(
+            type(sync), "spec", lambda self, *given, **named: dataclasses.replace(plain(self, *given, **named), **spec)
+        )
     return sync
 
 

@@ -159,12 +159,12 @@ def test_a_worker_that_was_stopped_after_a_jobs_end_leaves_later_snapshots_alone
     held = []
     run(sync)
     with monkeypatch.context() as patched:
-        patched.setattr(finishing, "_drop_old_snapshots", lambda *paths: held.append(paths))
+        patched.setattr(finishing, "_drop_old_files", lambda *given: held.append(given))
         write_csv(sync.organization, "people.csv", people(100, title="Analyst"))
         run(sync)
     write_csv(sync.organization, "people.csv", people(100, title="Owner"))
     assert run(sync).status == Status.SUCCEEDED
-    finishing._drop_old_snapshots(*held[0])
+    finishing._drop_old_files(*held[0])
     sync.refresh_from_db()
     assert Path(sync.snapshot["path"]).exists()
     assert run(sync).counts["unchanged"] == 100

@@ -5,6 +5,7 @@ SFSYNC_SOAK is the number of jobs, and makes them new ones.
 
 from __future__ import annotations
 
+import dataclasses
 import os
 from collections.abc import Iterator
 from datetime import UTC
@@ -15,6 +16,7 @@ from hypothesis import HealthCheck, Phase, note, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, rule, run_state_machine_as_test
 
+from jobs import queue
 from jobs.load import advance_batch
 from jobs.models import Job, Status
 from jobs.run import run_job
@@ -27,21 +29,24 @@ from tests.jobs.scenario import make_destination, write_csv
 from tests.org_hand import OrgHand
 from tests.org_reader import OrgReader
 from tests.sandbox_process import SandboxProcess
+from tests.workers import Worker, wait_for, wait_for_end
 
 pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.slow]
 
 JOBS = int(os.environ.get("SFSYNC_SOAK", "100"))
 # The same jobs each time, unless somebody looks for new ones.
 ALWAYS_THE_SAME = "SFSYNC_SOAK" not in os.environ
-JOBS_OF_A_SYNC = 6
+JOBS_OF_A_SYNC = 8
+# So many of them by a worker that is killed.
+KILLED = max(JOBS_OF_A_SYNC, JOBS // 50)
 FIELDS = ("External_Id__c", "LastName", "FirstName", "Title", "Department", "Last_Seen__c")
 COLUMNS = ("id", "last", "first", "title", "do")
 NOBODY = "003000000000999AAA"
 
 # --- what may happen ---
 
-KEYS = (("External_Id__c",), ("LastName", "FirstName"), ("LastName",), ("Id",), ())
-TITLES = st.sampled_from(["a", "b", "", "skip", "bad", "out"])
+KEYS = (("External_Id__c",),) * 4 + (("LastName", "FirstName"),) * 3 + (("LastName",), ("Id",), ())
+TITLES = st.sampled_from(["a", "b", "", "skip", "bad", "bad", "out"])
 
 
 @st.composite
@@ -135,8 +140,12 @@ def setups(draw: st.DrawFn, key: tuple[str, ...]) -> Settings:
     )
 
 
-any_setup = st.sampled_from(KEYS).flatmap(setups)
-starts = st.sampled_from([{}, {}, {}, {"full_resync": True}, {"baseline": True}])
+# Most changes of a sync keep its key, so that what is known goes through many jobs.
+CHANGES = st.sampled_from(["nothing", "nothing", "nothing", "behaviour", "behaviour", "lines", "all"])
+STARTS = st.sampled_from([{}, {}, {}, {}, {}, {"full_resync": True}, {"baseline": True}])
+# The calls at which a worker is killed, before or after they have their effect.
+CALLS = st.sampled_from(["describe", "composite/sobjects", "/jobs/ingest", "/batches", "Results/?$", "/query", ""])
+KILLS = st.tuples(CALLS, st.sampled_from(["hold_before", "hold_after"]), st.integers(1, 2))
 
 
 # --- the two worlds ---
@@ -147,6 +156,8 @@ class Jobs(RuleBasedStateMachine):
 
     sandbox: SandboxProcess
     world: Iterator[Sync]
+    settings: Settings
+    worker: Worker | None = None
     done = 0
 
     def __init__(self) -> None:
@@ -155,49 +166,73 @@ class Jobs(RuleBasedStateMachine):
         self.sync = next(self.world)
         self.org, self.hand = OrgReader(self.sandbox), OrgHand(self.sandbox)
         self.model, self.source = Model(), dict[int, dict[str, str]]()
-        self.settings: Settings | None = None
 
     @rule(
-        setup=any_setup | st.none(),
+        data=st.data(),
+        change=CHANGES,
         changed=rows(),
         edits=hands(),
-        start=starts,
-        refuses=st.booleans(),
+        start=STARTS,
+        refuses=st.sampled_from([True, True, False]),
         by_bulk=st.booleans(),
         approves=st.booleans(),
+        kill=KILLS,
     )
     def edit_and_run(
         self,
-        setup: Settings | None,
+        data: st.DataObject,
+        change: str,
         changed: dict[int, dict[str, str] | None],
         edits: list[Any],
         start: dict[str, bool],
         refuses: bool,
         by_bulk: bool,
         approves: bool,
+        kill: tuple[str, str, int],
     ) -> None:
-        if setup or not self.settings:
-            self.set_up(
-                setup or Settings(("External_Id__c",), (Line("External_Id__c", "id"), Line("LastName", "last")))
-            )
+        self.change(data, change)
         for verb, number, fields in edits:
             self.edit_by_hand(verb, number, fields)
         self.edit_source(changed)
         self.refuse(refuses)
-        assert self.settings is not None
         if start.get("baseline") and (not self.settings.key or self.settings.compare == "nothing"):
             start = {}
         lanes.FEW_ROWS = 0 if by_bulk else 2_000
         self.sync.refresh_from_db()
-        job = drive(start_job(self.sync, by=anybody(self.sync), wake=False, **start))
+        job = start_job(self.sync, by=anybody(self.sync), wake=False, **start)
+        job = self.drive_and_kill(job, *kill) if self.worker else drive(job)
         type(self).done += 1
         self.check(job, approves, start, "bad" if refuses else None)
 
+    def drive_and_kill(self, job: Job, path: str, action: str, nth: int) -> Job:
+        """The job by a worker, which is killed in the middle of a call, if the job makes that call."""
+        assert self.worker is not None
+        [fault] = self.sandbox.faults({"action": action, "path": path, "nth": nth, "seconds": 60})[-1:]
+        queue.send(queue.RUN_JOB, job.pk)
+        wait_for(lambda: self.holds(fault["id"]) or ended(job), "a held call, or the end")
+        if not ended(job):
+            self.worker.kill()
+            self.sandbox.release(fault["id"])
+            self.worker.start()
+        return wait_for_end(job)
+
+    def holds(self, fault: str) -> bool:
+        return any(each["id"] == fault and each["held"] for each in self.sandbox.fault_rules())
+
     # --- edits ---
 
-    def set_up(self, settings: Settings) -> None:
+    def change(self, data: st.DataObject, what: str) -> None:
         """Change the sync; another key gives up what is known, as the form does."""
-        if self.settings and self.settings.key != settings.key:
+        before: Settings | None = getattr(self, "settings", None)
+        if before is None or what == "all":
+            settings = data.draw(st.sampled_from(KEYS).flatmap(setups))
+        elif what == "behaviour":
+            settings = dataclasses.replace(data.draw(setups(before.key)), lines=before.lines)
+        elif what == "lines":
+            settings = dataclasses.replace(before, lines=data.draw(lines(before.key)))
+        else:
+            return
+        if before and before.key != settings.key:
             self.sync.give_up_snapshot()
             self.model.forget()
         self.settings = settings
@@ -236,7 +271,6 @@ class Jobs(RuleBasedStateMachine):
                 self.model.org[chosen].update(fields)
 
     def edit_source(self, changed: dict[int, dict[str, str] | None]) -> None:
-        assert self.settings is not None
         self.source.update(changed)  # type: ignore[arg-type]
         self.source = {place: row for place, row in sorted(self.source.items()) if row is not None}
         self.rows = [dict(row) for row in self.source.values()]
@@ -258,7 +292,6 @@ class Jobs(RuleBasedStateMachine):
     # --- checks ---
 
     def check(self, job: Job, approves: bool, start: dict[str, bool], refuses: str | None) -> None:
-        assert self.settings is not None
         assert job.started_at is not None
         waited = job.status == Status.WAITING_APPROVAL
         if waited and not approves:
@@ -271,6 +304,12 @@ class Jobs(RuleBasedStateMachine):
         now = job.started_at.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%S.000+0000")
         told = self.model.job(self.rows, self.settings, now=now, refuses=refuses, **start)
         counts, dropped, deletes = told
+        if self.worker:
+            # A call that was made twice is told as what it did the second time.
+            for each in (counts, job.counts):
+                each["updated"] += each.pop("inserted", 0)
+            for each in (dropped, job.counts["dropped"]):
+                each["deleted"] += each.pop("already_gone", 0)
         note("\n    ".join([f"{job} {job.status} {job.reason} {start}", in_short(self.settings), *self.model.story]))
         found = {name: count for name, count in job.counts.items() if isinstance(count, int) and count}
         assert found == dict(+counts)
@@ -361,22 +400,39 @@ def new_syncs(sandbox: SandboxProcess) -> Iterator[Sync]:
         )
 
 
+def ended(job: Job) -> bool:
+    """The job has come to its end, or to a person who has to approve it."""
+    job.refresh_from_db()
+    return not job.is_live or job.status == Status.WAITING_APPROVAL
+
+
+def check_many(machine: type[Jobs], jobs: int) -> None:
+    """Run so many jobs in both worlds."""
+    how = settings(
+        # Not every example makes use of all its jobs.
+        max_examples=max(1, jobs * 5 // (4 * JOBS_OF_A_SYNC)),
+        stateful_step_count=JOBS_OF_A_SYNC,
+        derandomize=ALWAYS_THE_SAME,
+        database=None,
+        deadline=None,
+        suppress_health_check=list(HealthCheck),
+        phases=[Phase.generate, Phase.shrink],
+        print_blob=False,
+    )
+    run_state_machine_as_test(machine, settings=how)
+    assert machine.done >= 0.9 * jobs
+
+
 def test_after_each_of_many_random_jobs_the_org_is_what_the_model_says(
     sandbox: SandboxProcess, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(lanes, "FEW_ROWS", lanes.FEW_ROWS)
-    machine = type("Jobs", (Jobs,), {"sandbox": sandbox, "world": new_syncs(sandbox)})
-    run_state_machine_as_test(
-        machine,
-        settings=settings(
-            max_examples=max(1, JOBS // JOBS_OF_A_SYNC),
-            stateful_step_count=JOBS_OF_A_SYNC,
-            derandomize=ALWAYS_THE_SAME,
-            database=None,
-            deadline=None,
-            suppress_health_check=list(HealthCheck),
-            phases=[Phase.generate, Phase.shrink],
-            print_blob=False,
-        ),
-    )
-    assert machine.done >= JOBS * 0.9
+    check_many(type("Jobs", (Jobs,), {"sandbox": sandbox, "world": new_syncs(sandbox)}), JOBS - KILLED)
+
+
+def test_jobs_whose_workers_are_killed_end_as_if_nothing_had_happened(sandbox: SandboxProcess) -> None:
+    worker = Worker(concurrency=2, SFSYNC_LONGEST_CALL_SECONDS="1")
+    try:
+        check_many(type("Jobs", (Jobs,), {"sandbox": sandbox, "world": new_syncs(sandbox), "worker": worker}), KILLED)
+    finally:
+        worker.stop()

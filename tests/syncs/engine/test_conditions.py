@@ -50,7 +50,7 @@ def rule(left: dict[str, Any], operator: str, right: Any = None) -> dict[str, An
         ("Won", "!=", "won", False),
         ("Won", "!=", "lost", True),
         (None, "!=", "won", True),
-        (None, "=", "", False),
+        (None, "=", "", True),
         ("closed WON", "contains", "won", True),
         (None, "contains", "won", False),
         ("b", ">", "A", True),

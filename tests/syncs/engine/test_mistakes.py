@@ -30,7 +30,8 @@ def replaced(pattern: str, by: str = "") -> MappingSpec:
 
 
 def compared(field: Any, operator: str, value: Any) -> dict[str, Any]:
-    return {"field": field, "operator": operator, "value": value}
+    left = field if isinstance(field, dict) else {"source": field}
+    return {"left": left, "operator": operator, "right": value if isinstance(value, dict) else {"value": str(value)}}
 
 
 def test_a_sound_sync_has_no_problems() -> None:
@@ -78,13 +79,19 @@ def test_a_mistake_in_a_line(line: MappingSpec, words: str) -> None:
         ({"selection": file(filter="(SELECT true)")}, "A subquery has no place"),
         (
             {"selection": file(rules=compared("nmae", "=", "x"))},
-            "Rules: of the source: The source has no column 'nmae'",
+            "Source rules 'nmae': a rule looks at this column",
         ),
-        ({"selection": file(rules=compared("price", "=", "x"))}, "'x' is no number, as price is."),
-        ({"selection": file(rules=compared({"target": "Name"}, "=", "x"))}, "cannot be compared in this rule"),
+        (
+            {"selection": file(rules=compared("price", "=", "x"))},
+            "'x': a rule compares it with price, which is a number.",
+        ),
+        ({"selection": file(rules=compared({"target": "Name"}, "=", "x"))}, "cannot look at fields in Salesforce"),
         ({"selection": file(rules={"all": [compared("name", "=", "x")]}, filter="true")}, "there are rules beside it"),
-        ({"changed_rule": compared({"target": "Nam"}, "=", "x")}, "Rules: of conditional updates: The object has no"),
-        ({"changed_rule": compared({"target": "Size__c"}, "=", "x")}, "'x' is no number, as Size__c is."),
+        ({"changed_rule": compared({"target": "Nam"}, "=", "x")}, "'Nam': a rule looks at this field"),
+        (
+            {"changed_rule": compared({"target": "Size__c"}, "=", "x")},
+            "'x': a rule compares it with Size__c, which is a number.",
+        ),
         ({"columns": (ColumnSpec("born", "date", "%Q"),)}, "Date format '%Q': of the column 'born'"),
         ({"columns": (ColumnSpec("born", "text", "%d"),)}, "only dates and date-times have a format"),
         ({"time_zone": "Mars/Olympus"}, "Time zone 'Mars/Olympus'"),

@@ -246,10 +246,10 @@ def test_a_job_that_takes_too_long_as_a_whole_is_stopped(tmp_path: Path, monkeyp
 
 def test_an_interrupt_stops_it(tmp_path: Path) -> None:
     workspace = Workspace(tmp_path / "scratch", memory_mb=200)
-    rows = [(str(place), "ab" * 30_000, "1", "", None) for place in range(500)]
+    rows = [(str(place), "ab" * 30_000, "1", "", None) for place in range(2_000)]
     staged = stage(workspace, reading(COLUMNS, rows), tmp_path / "staged.parquet")
     spec = spec_of(MappingSpec("Name", expression="regexp_replace(name, 'a.*c|b.*c', '', 'g')"))
-    threading.Timer(0.3, workspace.interrupt).start()
+    threading.Timer(0.05, workspace.interrupt).start()
     with pytest.raises(Interrupted):
         prepare(workspace, spec, staged, tmp_path / "p.parquet", job_started_at=NOW, file_name="")
 
