@@ -103,7 +103,7 @@ def prepare(
             for read, table in preparer.tables():
                 if writing is not None and writing.result() and progress is not None:
                     progress(read)
-                writing = pool.submit(lambda table=table: writer.add(preparer.finished(table)))
+                writing = pool.submit(preparer.write, table, writer)
             if writing is not None:
                 writing.result()
             writer.finish()
@@ -168,7 +168,11 @@ class _Preparer:
             where = f"the rows {first} to {last} took more than {LONGEST_PORTION:,.0f} seconds"
         return f"The expressions and replacements of this sync are too slow ({names}): {where}. Make them simpler."
 
-    def finished(self, table: pa.Table) -> pa.Table:
+    def write(self, table: pa.Table, writer: TableWriter) -> bool:
+        """Write what was worked out; return whether it filled up a row group."""
+        return writer.add(self._finished(table))
+
+    def _finished(self, table: pa.Table) -> pa.Table:
         """Trimmed, and with NULL for what is blank then."""
         table = table.cast(self.schema)
         for line in self._work.lines:
