@@ -113,6 +113,9 @@ def duplicate_results(cursor: duckdb.DuckDBPyConnection) -> dict[int, dict[str, 
 
     Keys as in the Apex class Datacloud.DuplicateResult.
     """
+    # A fault may refuse rows in the words of a duplicate rule where there is none.
+    if not cursor.execute("SELECT 1 FROM duckdb_tables() WHERE table_name = 'matched' AND temporary").fetchall():
+        return {}
     found = cursor.execute("SELECT n, entity, rule, message, may_save, ids, url FROM matched ORDER BY n").fetchall()
     results: dict[int, dict[str, Any]] = {}
     for number, entity, rule, message, may_save, ids, url in found:

@@ -2,23 +2,27 @@
 
 from __future__ import annotations
 
+import csv
+import io
 from typing import Any
 
 import pytest
 
-from jobs.models import Batch, Job, Status
-from jobs.results import row_errors
+from jobs.models import Batch, ErrorGroup, Job, Status
+from jobs.results import open_refused_rows_csv, row_errors
 from syncs.models import Sync
 from tests.org_hand import OrgHand
 from tests.org_reader import OrgReader
 from tests.sandbox_process import SandboxProcess
 
 from .scenario import make_people_sync, run, write_csv
-from .semantics_table import ACME, MODES, OPTIONS, VALUES, WRITE_ON, Group, Row
+from .semantics_table import ACME, MODES, OPTIONS, VALUES, WRITE_ON, Group, Row, col
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
 LANES = ["collections", "bulk"]
+KEYED_LINES = {"External_Id__c": "id", "LastName": "last"}
+KEYS_AND_NAMES = "SELECT External_Id__c, LastName FROM Contact"
 
 
 @pytest.fixture(params=LANES)
@@ -235,3 +239,246 @@ def test_insert_with_compare_nothing_inserts_every_source_row(
         job = run(sync)
         assert (job.counts["inserted"], job.counts["rejected"]) == (2, 1) and lanes_of(job) == {("insert", "bulk")}
         assert org.count("Contact") == 2 * times
+
+
+def test_an_action_column_says_what_becomes_of_each_row(
+    lane: str, sandbox: SandboxProcess, org: OrgReader, hand: OrgHand
+) -> None:
+    for key in ("changed", "left", "gone"):
+        hand.insert("Contact", External_Id__c=key, LastName="before")
+    sync = make_people_sync(sandbox, mappings=KEYED_LINES, compare="nothing", action_column="do")
+    rows = [["new", "INSERT"], ["changed", "UPDATE"], ["gone", "DELETE"], ["none", "UPDATE"], ["left", "?"]]
+    write_csv(sync.organization, "people.csv", [["id", "last", "do"], *([key, "after", do] for key, do in rows)])
+    job = run(sync)
+    counts = {name: job.counts[name] for name in ("inserted", "updated", "deleted", "ignored", "rejected")}
+    assert counts == {"inserted": 1, "updated": 1, "deleted": 1, "ignored": 1, "rejected": 1}
+    assert lanes_of(job) == {("insert", "bulk"), ("update", lane), ("delete", lane)}
+    found = {each["External_Id__c"]: each["LastName"] for each in org.query(KEYS_AND_NAMES)}
+    assert found == {"new": "after", "changed": "after", "left": "before"}
+
+
+def test_a_row_that_is_filtered_out_left_the_source_and_one_that_is_rejected_did_not(
+    lane: str, sandbox: SandboxProcess, org: OrgReader
+) -> None:
+    sync = make_people_sync(sandbox, mappings=LINES, mode="mirror", guard_percent=100)
+    write_csv(sync.organization, "people.csv", [HEADER, *([key, key, "x"] for key in ("filtered", "bad", "same"))])
+    assert run(sync).counts["inserted"] == 3
+    Sync.all_objects.filter(pk=sync.pk).update(source_filter="title <> 'out'")
+    rows = [["filtered", "filtered", "out"], ["bad", "bad", "x" * 129], ["same", "same", "x"]]
+    write_csv(sync.organization, "people.csv", [HEADER, *rows])
+    job = run(sync)
+    assert (job.counts["filtered"], job.counts["rejected"], job.counts["dropped"]["deleted"]) == (1, 1, 1)
+    assert lanes_of(job) == {("delete", lane)}
+    assert {each["External_Id__c"] for each in org.query(KEYS_AND_NAMES)} == {"bad", "same"}
+
+
+@pytest.mark.parametrize(
+    ("guards", "gone", "waits"),
+    [
+        ({"guard_rows": 2, "guard_percent": 100}, 2, False),
+        ({"guard_rows": 2, "guard_percent": 100}, 3, True),
+        ({"guard_rows": 100, "guard_percent": 10}, 9, False),
+        ({"guard_rows": 100, "guard_percent": 10}, 11, True),
+        ({"guard_rows": 100, "guard_percent": 60}, 11, False),
+    ],
+)
+def test_a_job_that_would_delete_too_much_waits_for_a_person(
+    guards: dict[str, int], gone: int, waits: bool, sandbox: SandboxProcess, org: OrgReader, hand: OrgHand
+) -> None:
+    keys = [f"K{number:02}" for number in range(20)]
+    for key in keys:
+        hand.insert("Contact", External_Id__c=key, LastName=key)
+    sync = make_people_sync(sandbox, mappings=KEYED_LINES, mode="mirror", compare="destination", **guards)
+    write_csv(sync.organization, "people.csv", [["id", "last"], *([key, key] for key in keys[gone:])])
+    job = run(sync)
+    assert (job.status == Status.WAITING_APPROVAL, org.count("Contact")) == (waits, 20 - gone * (not waits))
+    if waits:
+        assert f"would delete {gone} of 20 known records" in job.reason
+
+
+# --- section 6: rows that fail ---
+
+
+@pytest.fixture
+def impatient(settings: Any) -> None:
+    settings.SFSYNC_RETRY_SECONDS = 0.02
+
+
+def refused_csv(job: Job) -> list[dict[str, str]]:
+    with open_refused_rows_csv(job) as file:
+        return list(csv.DictReader(io.TextIOWrapper(file, encoding="utf-8-sig")))
+
+
+REJECTED = {
+    "Duplicate Key": "same",
+    "Mandatory Rule Violation": "mandatory",
+    "Max Length Violation": "x" * 129,
+    "Invalid Date": "31.12.2024",
+    "Invalid Picklist Value": "Tin",
+    "Unresolved Lookup": "None such",
+    "Malformed Row": "one cell too many",
+}
+
+
+def test_rows_that_sfsync_rejects_come_again_while_they_are_in_the_source(
+    lane: str, sandbox: SandboxProcess, org: OrgReader, hand: OrgHand
+) -> None:
+    mappings = {
+        "External_Id__c": "id",
+        "LastName": "last",
+        "Department": col("dep", mandatory=True),
+        "Title": "title",
+        "Birthdate": "date",
+        "Tier__c": "tier",
+        "AccountId": col("account", lookup_object="Account", lookup_field="Name"),
+    }
+    hand.insert("Contact", External_Id__c="good", LastName="before")
+    sync = make_people_sync(sandbox, mappings=mappings)
+    rows = [
+        ["id", "last", "dep", "title", "date", "tier", "account"],
+        ["good", "after", "d", "", "", "", ""],
+        ["same", "x", "d", "", "", "", ""],
+        ["SAME ", "x", "d", "", "", "", ""],
+        ["A", "x", "", "", "", "", ""],
+        ["B", "x", "d", "x" * 129, "", "", ""],
+        ["C", "x", "d", "", "31.12.2024", "", ""],
+        ["D", "x", "d", "", "", "Tin", ""],
+        ["E", "x", "d", "", "", "", "None such"],
+        ["F", "x", "d", "", "", "", "", "one cell too many"],
+    ]
+    write_csv(sync.organization, "people.csv", rows)
+    codes = [*REJECTED]
+    for times in (1, 2):
+        job = run(sync)
+        assert job.status == Status.PARTIAL and (job.counts["rejected"], job.counts["malformed"]) == (7, 1)
+        assert job.counts["updated"] == (times == 1) and job.counts["inserted"] == 0
+        found = row_errors(job).errors
+        assert [(error.row, error.code) for error in found] == list(zip(range(2, 10), [codes[0], *codes], strict=True))
+    by_code = {error.code: error for error in found}
+    assert "stands in rows 2, 3" in by_code["Duplicate Key"].message
+    date = by_code["Invalid Date"]
+    assert (date.source, date.column, date.field, date.value) == ("rule", "date", "Birthdate", "31.12.2024")
+    told = {line["_row"]: line for line in refused_csv(job)}
+    assert told["6"]["date"] == "31.12.2024" and told["6"]["_error_code"] == "Invalid Date"
+    assert {"_error_code", "_error_message", "_error_fields", "_operation", "_row", *rows[0]} == set(told["6"])
+    assert lanes_of(job) == set() and org.count("Contact") == 1
+    groups = {group.code: group for group in ErrorGroup.all_objects.filter(job=job)}
+    assert {code: group.rows for code, group in groups.items()} == {**dict.fromkeys(codes, 1), "Duplicate Key": 2}
+    assert all(group.sample_message and group.advice for group in groups.values())
+    # Corrected, they go.
+    write_csv(
+        sync.organization, "people.csv", [rows[0], rows[1], *([key, "x", "d", "", "", "", ""] for key in "ABCDEF")]
+    )
+    job = run(sync)
+    assert (job.status, job.counts["inserted"]) == (Status.SUCCEEDED, 6) and lanes_of(job) == {("upsert", lane)}
+
+
+@pytest.mark.usefixtures("impatient")
+@pytest.mark.parametrize("code", ["UNABLE_TO_LOCK_ROW", "SERVER_UNAVAILABLE", "REQUEST_LIMIT_EXCEEDED"])
+def test_rows_that_are_refused_for_a_passing_reason_go_again_within_the_job(
+    code: str, lane: str, sandbox: SandboxProcess, org: OrgReader
+) -> None:
+    rule = {"object": "Contact", "field": "LastName", "matches": "^busy$", "code": code, "times": 1}
+    sandbox.faults({"action": "refuse_rows", **rule})
+    sync = make_people_sync(sandbox, mappings=KEYED_LINES)
+    write_csv(sync.organization, "people.csv", [["id", "last"], ["A", "busy"], ["B", "free"]])
+    job = run(sync)
+    assert (job.status, job.counts["inserted"], job.counts["failed"]) == (Status.SUCCEEDED, 2, 0)
+    assert not row_errors(job).errors and org.count("Contact") == 2
+    assert "1 row was refused because" in "\n".join(event.text for event in job.events.all())
+
+
+@pytest.mark.usefixtures("impatient")
+def test_rows_that_are_refused_for_good_come_again_until_they_are_parked(
+    lane: str, sandbox: SandboxProcess, org: OrgReader
+) -> None:
+    codes = {
+        "A": "FIELD_CUSTOM_VALIDATION_EXCEPTION",
+        "B": "REQUIRED_FIELD_MISSING",
+        "C": "DUPLICATES_DETECTED",
+    }
+    sandbox.faults(
+        *(
+            {"action": "refuse_rows", "object": "Contact", "field": "LastName", "matches": f"^{key}$", "code": code}
+            for key, code in codes.items()
+        )
+    )
+    sync = make_people_sync(sandbox, mappings=KEYED_LINES, park_after=2)
+    rows = [["id", "last"], ["A", "A"], ["B", "B"], ["C", "C"], ["D", "D"]]
+    write_csv(sync.organization, "people.csv", rows)
+    for _ in range(2):
+        job = run(sync)
+        assert (job.status, job.counts["failed"], job.counts["inserted"] + job.counts["unchanged"]) == ("partial", 3, 1)
+        found = {error.key: error for error in row_errors(job).errors}
+        assert {key: error.code for key, error in found.items()} == codes
+        assert all(error.source == "salesforce" and error.operation == "upsert" for error in found.values())
+        assert {line["_error_code"] for line in refused_csv(job)} == set(codes.values())
+    assert run(sync).counts["parked"] == 3
+    # One that changes goes again.
+    write_csv(sync.organization, "people.csv", [*rows[:1], ["A", "better"], *rows[2:]])
+    job = run(sync)
+    assert (job.counts["inserted"], job.counts["parked"], job.counts["unchanged"]) == (1, 2, 1)
+
+
+# --- section 8: lanes ---
+
+EVENT_LINES = {"Order_Number__c": "id"}
+
+
+@pytest.mark.parametrize(
+    ("name", "settings", "rows", "lanes"),
+    [
+        ("collections: up to so many rows of an upsert", {}, 3, {("upsert", "collections")}),
+        ("bulk: above that", {}, 4, {("upsert", "bulk")}),
+        ("collections: of an update", {"mode": "update"}, 3, {("update", "collections")}),
+        ("bulk: of an update", {"mode": "update"}, 4, {("update", "bulk")}),
+        ("collections: of a delete", {"mode": "delete"}, 3, {("delete", "collections")}),
+        ("bulk: of a delete", {"mode": "delete"}, 4, {("delete", "bulk")}),
+        ("a plain insert always goes by bulk", {"mode": "insert"}, 1, {("insert", "bulk")}),
+        (
+            "collections: duplicate rules must be overridden",
+            {"mode": "insert", "duplicate_rules": "allow_save"},
+            4,
+            {("insert", "collections")},
+        ),
+        ("serial: bulk serial", {"bulk_serial": True, "batch_rows": 2}, 4, {("upsert", "bulk")}),
+        (
+            "events: platform events",
+            {"object": "Order_Event__e", "mode": "insert", "compare": "nothing", "key_fields": []},
+            4,
+            {("insert", "events")},
+        ),
+    ],
+)
+def test_the_lane_is_chosen_as_its_row_says(
+    name: str,
+    settings: dict[str, Any],
+    rows: int,
+    lanes: set[tuple[str, str]],
+    sandbox: SandboxProcess,
+    org: OrgReader,
+    hand: OrgHand,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr("syncs.engine.lanes.FEW_ROWS", 3)
+    if settings.get("mode") in ("update", "delete"):
+        for number in range(rows):
+            hand.insert("Contact", External_Id__c=f"K{number}", LastName="before")
+    lines = EVENT_LINES if "object" in settings else KEYED_LINES
+    sync = make_people_sync(sandbox, mappings=lines, **settings)
+    write_csv(sync.organization, "people.csv", [["id", "last"], *([f"K{number}", "after"] for number in range(rows))])
+    job = run(sync)
+    assert (job.status, lanes_of(job)) == (Status.SUCCEEDED, lanes), name
+    assert job.counts["inserted"] + job.counts["updated"] + job.counts["deleted"] == rows
+    assert job.serial == ("bulk_serial" in settings)
+    # A batch of calls or events is no larger than what goes by calls.
+    cut = "batch_rows" in settings or (rows > 3 and lanes & {("insert", "collections"), ("insert", "events")})
+    assert Batch.all_objects.filter(job=job).count() == (2 if cut else 1)
+
+
+def test_compound_fields_are_not_offered(sandbox: SandboxProcess, org: OrgReader) -> None:
+    sync = make_people_sync(sandbox, mappings={**KEYED_LINES, "MailingAddress": "last"})
+    write_csv(sync.organization, "people.csv", [["id", "last"], ["A", "A"]])
+    job = run(sync)
+    assert job.status == Status.FAILED and org.count("Contact") == 0
+    assert "Field 'MailingAddress': fields of the type address cannot be mapped. Map its parts" in job.reason

@@ -117,6 +117,15 @@ def test_chosen_rows_are_refused_by_rest_and_in_bulk(sandbox: SandboxProcess, cl
     assert [row["LastName"] for row in ended.success] == ["Free"]
 
 
+def test_rows_are_refused_in_the_words_of_a_duplicate_rule_where_there_is_none(
+    sandbox: SandboxProcess, client: Client
+) -> None:
+    rule = {"action": "refuse_rows", "object": "Contact", "field": "LastName", "matches": "^Twin"}
+    sandbox.faults({**rule, "code": "DUPLICATES_DETECTED", "message": "You're creating a duplicate."})
+    answer = client.call("POST", "/sobjects/Contact", json={"LastName": "Twin"})
+    assert (answer.status_code, answer.json()[0]["errorCode"]) == (400, "DUPLICATES_DETECTED")
+
+
 def test_an_expired_token_is_dead_for_good(sandbox: SandboxProcess, client: Client) -> None:
     sandbox.faults({"path": "/limits", "action": "expire_token"})
     for _ in range(2):
