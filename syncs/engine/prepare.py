@@ -10,6 +10,7 @@ import dataclasses
 import datetime
 import time
 from collections.abc import Callable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -98,10 +99,15 @@ def prepare(
         if work is None:
             return Prepared(staged.path, staged.rows)
         preparer = _Preparer(workspace, connection, work, staged)
-        with TableWriter(to, preparer.schema) as writer:
+        with TableWriter(to, preparer.schema) as writer, ThreadPoolExecutor(1) as pool:
+            # While one portion is written, the next one is worked out.
+            writing: Future[bool] | None = None
             for read, table in preparer.tables():
-                if writer.add(table) and progress is not None:
+                if writing is not None and writing.result() and progress is not None:
                     progress(read)
+                writing = pool.submit(preparer.write, table, writer)
+            if writing is not None:
+                writing.result()
             writer.finish()
     if progress is not None:
         progress(staged.rows)
@@ -127,7 +133,7 @@ class _Preparer:
         self.schema = pa.schema(fields)
 
     def tables(self) -> Iterator[tuple[int, pa.Table]]:
-        """The prepared rows in their order, with the number of rows read so far."""
+        """The rows in their order, worked out in portions, with the number of rows in the portions before."""
         read = 0
         names = ["_row", *(f"c_{place}" for place in self._work.columns)]
         with pq.ParquetFile(self._staged.path) as file:
@@ -137,8 +143,8 @@ class _Preparer:
                     table = self._padded.added_to(table)
                 for portion in portions(self._work, table):
                     self._workspace.check()
+                    yield read, self._computed(portion)
                     read += portion.num_rows
-                    yield read, self._finished(self._computed(portion))
 
     def _computed(self, table: pa.Table) -> pa.Table:
         """One portion, worked out."""
@@ -163,6 +169,10 @@ class _Preparer:
         else:
             where = f"the rows {first} to {last} took more than {LONGEST_PORTION:,.0f} seconds"
         return f"The expressions and replacements of this sync are too slow ({names}): {where}. Make them simpler."
+
+    def write(self, table: pa.Table, writer: TableWriter) -> bool:
+        """Write what was worked out; return whether it filled up a row group."""
+        return writer.add(self._finished(table))
 
     def _finished(self, table: pa.Table) -> pa.Table:
         """Trimmed, and with NULL for what is blank then."""
