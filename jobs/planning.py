@@ -298,8 +298,11 @@ class Planner:
         # With compare = destination, what was read is what is known.
         records = None if self._destination else path_of("existing")
         known = None if self._destination else self._known_path()
-        refusals = None if self.job.full_resync else self._refusals_path()
-        return compare.Inputs(known, records, refusals, self._destination, path_of("outside"))
+        refusals = None if self.job.full_resync or not self.spec.park_after else self._refusals_path()
+        # A full resync compares with nothing, but what it stamped before is cleared of rows that came back.
+        base = self.job.manifests["snapshot"]["base"] if self.job.full_resync and not self._destination else None
+        stamped = Path(base) if base and self.spec.behaviour.dropped == "expire" else None
+        return compare.Inputs(known, records, refusals, self._destination, path_of("outside"), stamped)
 
     def _refusals_path(self) -> Path | None:
         told = self.job.manifests["snapshot"].get("refusals")

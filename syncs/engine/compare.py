@@ -46,7 +46,8 @@ class Inputs:
     known: a snapshot file to compare with or to take record ids from, or None; with compare = destination, the one in
     `destination`. records: Parquet of what was read for `keys_to_read`, r_<i> for the i-th path of `Columns`, or None.
     refusals: a file of rows that were refused in earlier jobs, or None. destination: what was read of all records.
-    outside: Parquet like `records`, what was read for `outside_keys`, or None.
+    outside: Parquet like `records`, what was read for `outside_keys`, or None. stamped: a snapshot file that tells
+    which records were expired, where nothing is compared with it; or None.
     """
 
     known: Path | None = None
@@ -54,6 +55,7 @@ class Inputs:
     refusals: Path | None = None
     destination: Destination | None = None
     outside: Path | None = None
+    stamped: Path | None = None
 
 
 @dataclasses.dataclass(frozen=True)
@@ -177,7 +179,9 @@ class _Planner:
         self._inputs, self._asked = inputs, asked
         self._source = parquet(staged.path)
         known = inputs.destination.path if inputs.destination else inputs.known
-        self.decision = dataclasses.replace(decision_of(spec, describe, staged, known, asked), refusals=inputs.refusals)
+        self.decision = dataclasses.replace(
+            decision_of(spec, describe, staged, known, asked), refusals=inputs.refusals, stamped=inputs.stamped
+        )
         self._transform = self.decision.transform
         self._fields = tuple(line.field.name for line in self.decision.compared)
         self.rows_file = folder / f"{prefix}-plan.parquet"
@@ -332,6 +336,8 @@ class _Planner:
         hashes = [("row_hash", pa.uint64()), *((f"h_{i}", pa.uint32()) for i in range(len(self._fields)))]
         if not self._transform.keys:
             hashes += [("content_hi", pa.uint64()), ("content_lo", pa.uint64())]
+        if self.decision.parked_by == "whole":
+            hashes.append(("whole", pa.uint64()))
         masks = [(f"bad_{m}", pa.int64()) for m in range(self._transform.masks)]
         masks += [(f"soft_{m}", pa.int64()) for m in self._transform.soft_masks]
         numbers = [("_row", pa.int64()), ("_seq", pa.int64())]

@@ -53,6 +53,7 @@ class Decision:
     known: what to compare with, or to take record ids from. refusals: a file of rows that Salesforce refused in earlier
     jobs (see parking.py), or None. rule: SQL over rs_<n> and rt_<n>, the condition of an update. duplicates, existing,
     shared, targets: whether the tables of these names hold anything. baseline: valid rows are only put on record.
+    stamped: a snapshot file that tells which records were expired, where nothing is compared with it; or None.
     """
 
     spec: SyncSpec
@@ -65,6 +66,7 @@ class Decision:
     shared: bool = False
     targets: bool = False
     baseline: bool = False
+    stamped: Path | None = None
 
     @cached_property
     def compared(self) -> tuple[Line, ...]:
@@ -76,6 +78,12 @@ class Decision:
     def upserts(self) -> bool:
         """Rows go as upserts."""
         return salesforce_matches(self.spec, self.transform)
+
+    @property
+    def parked_by(self) -> str:
+        """The hash by which a refused row is known again: of all that it sends, what only inserts write too."""
+        inserts_more = any(line.mapping.write_on == "insert" for line in self.transform.lines)
+        return "whole" if self.transform.keys and inserts_more else "row_hash"
 
     @property
     def looks_first(self) -> bool:
@@ -167,9 +175,9 @@ class Decision:
 
     def query(self, staged: str) -> str:
         """A query with one row per staged row: `_row`, `_wave`, `action`, `nkey`, `key`, `record_id`, `row_hash`,
-        `h_<i>` (of the i-th compared line), `content_hi` and `content_lo` (without a key), `bad_<m>`, the counted
-        masks, `fingerprint`, and `p_<i>`, what is sent for line i, NULL in rows that do not send it; with
-        expiry also `p_expired`, which clears the stamp of a record whose row came back.
+        `h_<i>` (of the i-th compared line), `whole` (where `parked_by` names it), `content_hi` and `content_lo`
+        (without a key), `bad_<m>`, the counted masks, `fingerprint`, and `p_<i>`, what is sent for line i, NULL in rows
+        that do not send it; with expiry also `p_expired`, which clears the stamp of a record whose row came back.
 
         staged: a FROM item with the columns of a staged table.
         """
@@ -178,12 +186,15 @@ class Decision:
         columns += [f"h_{place}" for place in range(len(self.compared))]
         if not self.transform.keys:
             columns += ["content_hi", "content_lo"]
+        if self.parked_by == "whole":
+            columns.append("whole")
         columns += [f"(bad_{m} | CASE WHEN is_new THEN missing_{m} ELSE 0 END) AS bad_{m}" for m in masks]
         columns += self.transform.counted_masks
         columns += ["hash(action, nkey, whole) AS fingerprint"]
         columns += [self._sent(line) for line in self.transform.lines]
         if self.spec.behaviour.dropped == "expire":
-            returned = "action IN ('update', 'upsert') AND s_state = 'expired'" if self.known else "false"
+            expired = "s_state = 'expired'" if self.known else "z_nkey IS NOT NULL" if self.stamped else "false"
+            returned = f"action IN ('update', 'upsert') AND {expired}"
             columns.append(f"CASE WHEN {returned} THEN '#N/A' END AS p_expired")
         return f"SELECT {', '.join(columns)} FROM ({self._acted(staged)})"
 
@@ -208,7 +219,7 @@ class Decision:
         action = f"CASE WHEN is_new AND ({missing}) <> 0 THEN 'rejected' ELSE wish END"
         if self.refusals is not None:
             sent = ", ".join(f"'{each}'" for each in _SENT)
-            action = f"CASE WHEN wish IN ({sent}) AND f_hash = row_hash THEN 'parked' ELSE {action} END"
+            action = f"CASE WHEN wish IN ({sent}) AND f_hash = {self.parked_by} THEN 'parked' ELSE {action} END"
         return f"SELECT *, {action} AS action FROM ({self._wished(staged)})"
 
     def _wished(self, staged: str) -> str:
@@ -327,6 +338,9 @@ class Decision:
             joins += f" LEFT JOIN ({parked}) ON f_nkey = nkey"
         if self.known:
             joins += f" LEFT JOIN {self.known.columns()} ON s_nkey = nkey"
+        if self.stamped is not None:
+            stamped = f"SELECT nkey AS z_nkey FROM {parquet(self.stamped)} WHERE state = 'expired'"
+            joins += f" LEFT JOIN ({stamped}) ON z_nkey = nkey"
         return f"SELECT {columns} FROM ({self.hashed(staged)}){joins}"
 
     def hashed(self, staged: str) -> str:

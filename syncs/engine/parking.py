@@ -9,6 +9,8 @@ import dataclasses
 from pathlib import Path
 from typing import Any
 
+import pyarrow.parquet as pq
+
 from syncs.engine.files import write_query
 from syncs.engine.matching import FAILED
 from syncs.engine.payloads import trouble_sql
@@ -85,8 +87,9 @@ def _committed(plan: Plan, outcomes_file: Path, previous: Path | None, park_afte
         f"WHERE outcome IN ('{FAILED}', 'not_sent', 'unknown')"
     )
     # Of the plan's rows only those that failed, or were waited for, say something.
+    sent = "whole" if "whole" in pq.read_schema(plan.rows_file).names else "row_hash"
     rows = (
-        "SELECT nkey AS t_nkey, key AS t_key, row_hash AS t_hash, action, outcome, error, "
+        f"SELECT nkey AS t_nkey, key AS t_key, {sent} AS t_hash, action, outcome, error, "
         "coalesce(lasting, false) AS lasting "
         f"FROM (SELECT * FROM {parquet(plan.rows_file)} WHERE nkey IS NOT NULL AND _row IS NOT NULL) "
         f"LEFT JOIN ({refused}) ON o_seq = _seq"
@@ -104,5 +107,7 @@ def _committed(plan: Plan, outcomes_file: Path, previous: Path | None, park_afte
     )
     return (
         f"SELECT nkey, key, failures, row_hash, code, message, coalesce({parked}, false) AS parked "
-        f"FROM (SELECT * REPLACE (coalesce(lasting, false) AS lasting) FROM ({told}))"
+        f"FROM (SELECT * REPLACE (coalesce(lasting, false) AS lasting) FROM ({told})) "
+        # A key that stands in the source several times is refused once.
+        "QUALIFY row_number() OVER (PARTITION BY nkey ORDER BY lasting DESC) = 1"
     )

@@ -214,3 +214,50 @@ def test_a_row_refused_in_so_many_jobs_is_parked_until_it_changes(
     job = load(sync, ANNA, BERT)
     assert done(job) == {"parked": 1, "unchanged": 1} and job.status == Status.SUCCEEDED
     assert done(load(sync, ANNA[:3] + ["boss"], BERT)) == {"inserted": 1, "unchanged": 1}
+
+
+def refuse_bosses(sandbox: SandboxProcess) -> None:
+    refusal = {"code": "FIELD_CUSTOM_VALIDATION_EXCEPTION", "message": "no bosses", "matches": "^CEO$"}
+    sandbox.faults({"action": "refuse_rows", "object": "Contact", "field": "Title", "times": None, **refusal})
+
+
+def test_a_parked_row_that_stood_twice_in_the_source_is_one_row_when_it_stands_once_again(
+    sandbox: SandboxProcess, org: OrgReader
+) -> None:
+    refuse_bosses(sandbox)
+    sync = make_people_sync(sandbox, park_after=1)
+    assert done(load(sync, ANNA)) == {"failed": 1}
+    assert done(load(sync, ANNA, ANNA)) == {"rejected": 2}
+    assert done(load(sync, ANNA)) == {"parked": 1}
+
+
+def test_a_parked_row_is_sent_again_when_a_value_changes_that_only_inserts_write(
+    sandbox: SandboxProcess, org: OrgReader
+) -> None:
+    refuse_bosses(sandbox)
+    mappings = {"External_Id__c": "id", "LastName": "last", "Title": {"source_column": "title", "write_on": "insert"}}
+    sync = make_people_sync(sandbox, park_after=1, mappings=mappings)
+    assert done(load(sync, ANNA)) == {"failed": 1}
+    assert done(load(sync, ANNA)) == {"parked": 1}
+    assert done(load(sync, ANNA[:3] + ["boss"])) == {"inserted": 1}
+
+
+def test_a_sync_that_parks_no_rows_any_more_sends_those_that_were_parked(
+    sandbox: SandboxProcess, org: OrgReader
+) -> None:
+    refuse_bosses(sandbox)
+    sync = make_people_sync(sandbox, park_after=1)
+    assert done(load(sync, ANNA)) == {"failed": 1}
+    Sync.all_objects.filter(pk=sync.pk).update(park_after=0)
+    assert done(load(sync, ANNA)) == {"failed": 1}
+
+
+def test_a_full_resync_clears_the_stamp_of_a_record_whose_row_came_back(
+    sandbox: SandboxProcess, org: OrgReader
+) -> None:
+    changes = {"mode": "custom", "on_new": "insert", "on_changed": "update", "on_dropped": "expire"}
+    sync = make_people_sync(sandbox, expire_field="Last_Seen__c", **changes)
+    load(sync, ANNA, BERT)
+    assert dropped(load(sync, ANNA)) == {"expired": 1}
+    assert done(load(sync, ANNA, BERT, full_resync=True)) == {"updated": 2}
+    assert people(org, "Last_Seen__c") == {"Arndt": (None,), "Braun": (None,)}
