@@ -81,7 +81,7 @@ class Decision:
 
     @property
     def parked_by(self) -> str:
-        """The hash by which a refused row is known again: of all that it sends, what only inserts write too."""
+        """The column with a hash of all that a row sends, what only inserts write too."""
         inserts_more = any(line.mapping.write_on == "insert" for line in self.transform.lines)
         return "whole" if self.transform.keys and inserts_more else "row_hash"
 
@@ -219,7 +219,8 @@ class Decision:
         action = f"CASE WHEN is_new AND ({missing}) <> 0 THEN 'rejected' ELSE wish END"
         if self.refusals is not None:
             sent = ", ".join(f"'{each}'" for each in _SENT)
-            action = f"CASE WHEN wish IN ({sent}) AND f_hash = {self.parked_by} THEN 'parked' ELSE {action} END"
+            parked = hashes.parked_hash(self.parked_by, [line.field.name for line in self.transform.lines])
+            action = f"CASE WHEN wish IN ({sent}) AND f_hash = {parked} THEN 'parked' ELSE {action} END"
         return f"SELECT *, {action} AS action FROM ({self._wished(staged)})"
 
     def _wished(self, staged: str) -> str:

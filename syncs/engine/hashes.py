@@ -6,7 +6,7 @@ job and a record that was read can be compared by it.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 
 from syncs.engine.families import Family
 from syncs.engine.sql import literal
@@ -47,6 +47,15 @@ def whole_hash(wide: Mapping[str, str]) -> str:
     In the order of the names, so that a mapping whose lines change places is the same mapping.
     """
     return f"hash({', '.join(wide[name] for name in sorted(wide))})" if wide else "0::UBIGINT"
+
+
+def parked_hash(whole: str, fields: Iterable[str]) -> str:
+    """SQL: the hash by which a refused row is known again.
+
+    whole: a hash of all that the row sends, as `whole_hash` or `row_hash` makes it. fields: API names of all that is
+    mapped, so that the same value in another field is another row.
+    """
+    return f"hash({whole} >> 1, {literal(' '.join(sorted(fields)))})"
 
 
 def row_hash(whole: str, filled: Sequence[str]) -> str:

@@ -11,6 +11,7 @@ from typing import Any
 
 import pyarrow.parquet as pq
 
+from syncs.engine import hashes
 from syncs.engine.files import write_query
 from syncs.engine.matching import FAILED
 from syncs.engine.payloads import trouble_sql
@@ -88,6 +89,7 @@ def _committed(plan: Plan, outcomes_file: Path, previous: Path | None, park_afte
     )
     # Of the plan's rows only those that failed, or were waited for, say something.
     sent = "whole" if "whole" in pq.read_schema(plan.rows_file).names else "row_hash"
+    sent = hashes.parked_hash(sent, [column.field for column in plan.columns])
     rows = (
         f"SELECT nkey AS t_nkey, key AS t_key, {sent} AS t_hash, action, outcome, error, "
         "coalesce(lasting, false) AS lasting "
