@@ -298,7 +298,8 @@ class Model:
         return "update"
 
     def _content(self, row: Row) -> Any:
-        return [(line, line.value(row)) for line in self.settings.lines]
+        lines = (line for line in self.settings.lines if line.target not in self.settings.key)
+        return sorted((line.target, str(line.value(row))) for line in lines)
 
     def _reject_shared(self, steps: list[Step]) -> None:
         """Rows of different keys that lead to one record."""
