@@ -64,6 +64,12 @@ class SandboxProcess:
         return self._process.pid
 
     @property
+    def folder(self) -> Path:
+        """Where its files lie."""
+        assert self._folder is not None
+        return self._folder
+
+    @property
     def log(self) -> str:
         """What the process printed so far."""
         return (self._folder / "log").read_text(encoding="utf-8", errors="replace") if self._folder else ""

@@ -5,7 +5,7 @@ from __future__ import annotations
 import csv
 import io
 from collections.abc import Callable, Iterator
-from itertools import islice
+from itertools import islice, repeat
 from typing import Any
 
 from sandbox.bulk.classic import Batch, ClassicJob
@@ -235,16 +235,19 @@ def _fit(row: list[str], heads: list[str]) -> list[Any]:
 
 
 def _refused_of(batch: Batch) -> Html | None:
-    if not (batch.folder / "result.csv").exists() or not (batch.folder / "rows.csv").exists():
+    """The refused rows of a batch; their cells too where it came as CSV."""
+    if not (batch.folder / "result.csv").exists():
         return None
-    heads, *_ = [*islice(_parse(file_chunks([batch.folder / "rows.csv"]), ","), 1), []]
-    given = islice(_parse(file_chunks([batch.folder / "rows.csv"]), ","), 1, None)
+    is_csv = batch.job.document["contentType"] == "CSV"
+    given: Iterator[list[str]] = _parse(file_chunks([batch.folder / "request"]), ",") if is_csv else repeat([])
+    heads = ["Row", "Error", *next(given, [])]
     results = _parse(file_chunks([batch.folder / "result.csv"]), ",")
-    failed = ((result[3], *row) for result, row in zip(results, given, strict=False) if result[1] == "false")
-    rows = [_fit(list(row), ["Error", *heads]) for row in islice(failed, SHOWN_ROWS)]
+    both = enumerate(zip(results, given, strict=False), 1)
+    failed = ([str(place), result[3], *row] for place, (result, row) in both if result[1] == "false")
+    rows = [_fit(row, heads) for row in islice(failed, SHOWN_ROWS)]
     if not rows:
         return None
-    return layout.section("Refused rows", layout.table(["Error", *heads], rows), note=code(batch.id))
+    return layout.section("Refused rows", layout.table(heads, rows), note=code(batch.id))
 
 
 def _parse(chunks: Iterator[bytes], delimiter: str) -> Iterator[list[str]]:

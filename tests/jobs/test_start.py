@@ -1,6 +1,7 @@
 from datetime import timedelta
 
 import pytest
+from celery import Celery
 from django.utils import timezone
 
 from jobs import queue
@@ -47,16 +48,13 @@ def test_a_second_job_on_a_running_sync_is_refused_and_says_what_to_do(sync, sen
     assert Job.all_objects.count() == 1
 
 
-def test_with_the_broker_down_a_job_stays_queued_and_says_why(sync, settings):
+def test_with_the_broker_down_a_job_stays_queued_and_says_why(sync, settings, monkeypatch):
     settings.SFSYNC_BROKER_URL = "redis://:hidden@127.0.0.1:1/0"
-    from sfsync.celery import app
-
-    old = app.conf.broker_url
-    app.conf.broker_url = settings.SFSYNC_BROKER_URL
-    try:
-        job = start_job(sync, by=anybody(sync))
-    finally:
-        app.conf.broker_url = old
+    # An app of its own: an app keeps the first broker it was connected to.
+    down = Celery("down", broker=settings.SFSYNC_BROKER_URL, set_as_current=False)
+    down.conf.broker_transport_options = queue.app.conf.broker_transport_options
+    monkeypatch.setattr(queue, "app", down)
+    job = start_job(sync, by=anybody(sync))
     job.refresh_from_db()
     assert job.status == Status.QUEUED
     assert "redis://127.0.0.1:1/0 cannot be reached" in job.reason

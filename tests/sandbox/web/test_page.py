@@ -8,6 +8,7 @@ import requests
 
 from tests.sandbox.conftest import Client
 from tests.sandbox_process import SandboxProcess
+from tests.workers import wait_for
 
 VIEW = "/_sandbox/view"
 
@@ -119,9 +120,15 @@ def test_a_job_of_bulk_1_shows_each_batch(sandbox: SandboxProcess, client: Clien
     rows = "LastName,Company,Email\nA,B,a@b.io\nB,C,wrong\n"
     headers["Content-Type"] = "text/csv"
     requests.post(f"{base}/{job}/batch", data=rows, headers=headers, timeout=10)
-    while "Completed" not in (page := _page(sandbox, f"{VIEW}/jobs/{job}")):
+    batches = f"{base}/{job}/batch"
+    headers["Content-Type"] = "application/json"
+    while requests.get(batches, headers=headers, timeout=10).json()["batchInfo"][0]["state"] != "Completed":
         pass
-    assert "INVALID_EMAIL_ADDRESS" in page
+    requests.post(f"{base}/{job}", json={"state": "Closed"}, headers=headers, timeout=10)
+    wait_for(lambda: not list(sandbox.folder.rglob("rows.csv")), "the batch to be put away")
+    page = _page(sandbox, f"{VIEW}/jobs/{job}")
+    for text in ("INVALID_EMAIL_ADDRESS", "Refused rows", "wrong"):
+        assert text in page
     files = re.findall(rf"{VIEW}/jobs/{job}/files/[\w.-]+", page)
     assert _get(sandbox, files[0]).text == rows
     assert _get(sandbox, files[1]).text.startswith('"Id","Success","Created","Error"\n"00Q')
