@@ -18,6 +18,7 @@ class Status(models.TextChoices):
     LOADING = "loading", "Loading"  # batches are on their way
     CANCELLING = "cancelling", "Cancelling"  # nothing new is sent; what was sent is being read back
     FINISHING = "finishing", "Finishing"  # all batches ended; outcomes are added up, the snapshot is written
+    PLANNED = "planned", "Planned"  # a preview: its plan can be looked at, and nothing was sent
     SUCCEEDED = "succeeded", "Succeeded"  # every row is in Salesforce as wanted
     PARTIAL = "partial", "Finished with row errors"  # done, but some rows were refused
     FAILED = "failed", "Failed"  # something stopped it, or the fate of some rows is not known
@@ -32,7 +33,7 @@ LIVE = [
     Status.CANCELLING,
     Status.FINISHING,
 ]
-ENDED = [Status.SUCCEEDED, Status.PARTIAL, Status.FAILED, Status.CANCELLED]
+ENDED = [Status.PLANNED, Status.SUCCEEDED, Status.PARTIAL, Status.FAILED, Status.CANCELLED]
 
 
 class Leased(models.Model):
@@ -64,6 +65,24 @@ class Job(TenantModel, Leased):
     baseline = models.BooleanField(
         default=False, help_text="Record what the source holds as known in Salesforce, and send nothing."
     )
+    preview = models.BooleanField(default=False, help_text="It plans, and ends without sending anything.")
+    undo_of = models.ForeignKey(
+        "self",
+        on_delete=models.SET_NULL,
+        null=True,
+        blank=True,
+        related_name="undos",
+        help_text="The job whose changes it takes back.",
+    )
+    test_row = models.BigIntegerField(
+        null=True,
+        blank=True,
+        help_text="The one row of `replay_of` that it sends, to see the exact request and answer.",
+    )
+    canary_rows = models.PositiveIntegerField(
+        null=True, blank=True, help_text="So many rows are sent first; then it waits until somebody lets it go on."
+    )
+    canary_done = models.BooleanField(default=False, editable=False, help_text="Somebody looked, and let it go on.")
     replay_of = models.ForeignKey(
         "self",
         on_delete=models.SET_NULL,
@@ -79,6 +98,9 @@ class Job(TenantModel, Leased):
     serial = models.BooleanField(
         default=False, help_text="One batch at a time: its key is not unique, or its rows lock each other out."
     )
+    # The settings' versions of source and destination that its plan was made with.
+    connection_versions = models.JSONField(default=list, blank=True, editable=False)
+    forecast = models.JSONField(default=dict, blank=True, help_text="Calls and seconds that its plan will cost, about.")
     # What each finished stage left: name -> manifest. A stage whose manifest stands does not run again.
     manifests = models.JSONField(default=dict, blank=True)
     counts = models.JSONField(default=dict, blank=True)
@@ -102,7 +124,9 @@ class Job(TenantModel, Leased):
         abstract = False
         constraints = [
             models.UniqueConstraint(
-                fields=["sync"], condition=Q(status__in=[str(status) for status in LIVE]), name="one_live_job_per_sync"
+                fields=["sync", "preview"],
+                condition=Q(status__in=[str(status) for status in LIVE]),
+                name="one_live_job_per_sync",
             ),
             models.UniqueConstraint(fields=["sync", "scheduled_for"], name="one_job_per_start_of_a_schedule"),
             models.UniqueConstraint(
@@ -120,9 +144,14 @@ class Job(TenantModel, Leased):
     @property
     def action(self) -> str:
         """What it was started for, in a word or two; "" for a plain run."""
+        if self.undo_of_id is not None:
+            return f"Undo of job {self.undo_of_id}"
+        if self.test_row is not None:
+            return f"Test of row {self.test_row} of job {self.replay_of_id}"
         if self.replay_of_id is not None:
             return f"Replay of job {self.replay_of_id}"
-        return "Baseline" if self.baseline else "Full resync" if self.full_resync else ""
+        what = "Baseline" if self.baseline else "Full resync" if self.full_resync else ""
+        return f"Preview{f' of a {what.lower()}' if what else ''}" if self.preview else what
 
     @property
     def replayable(self) -> int:
@@ -219,6 +248,28 @@ class Batch(TenantModel, Leased):
 
     def __str__(self) -> str:
         return f"Batch {self.number} of job {self.job_id}"
+
+
+class HistoryFile(TenantModel):
+    """A file of what jobs of a sync did to which records. See syncs/engine/history.py."""
+
+    access_path = "sync"
+
+    sync = models.ForeignKey(Sync, on_delete=models.CASCADE, related_name="history_files")
+    path = models.CharField(max_length=500)
+    level = models.PositiveIntegerField(default=0, help_text="How often its rows were merged into a larger file.")
+    first_job = models.PositiveBigIntegerField()
+    last_job = models.PositiveBigIntegerField()
+    rows = models.PositiveBigIntegerField()
+    # When the newest of its jobs ended: it is past its retention when that is.
+    newest = models.DateTimeField()
+
+    class Meta(TenantModel.Meta):
+        abstract = False
+        ordering = ["pk"]
+
+    def __str__(self) -> str:
+        return f"History of jobs {self.first_job} to {self.last_job}"
 
 
 class ErrorGroup(TenantModel):

@@ -123,7 +123,8 @@ class Planner:
                 os.fsync(file.fileno())
         Connection.all_objects.filter(pk=self.job.destination_id).update(salesforce_org_id=org_id)
         self.job.salesforce_org_id = org_id
-        self.lease.save(salesforce_org_id=org_id)
+        versions = [self.job.source.settings_version, self.job.destination.settings_version]
+        self.lease.save(salesforce_org_id=org_id, connection_versions=versions)
         return {"path": str(path), "salesforce_org_id": org_id}
 
     @cached_property
@@ -341,6 +342,7 @@ class Planner:
                 next_poll_at=timezone.now(),
             )
             for batch in plan.batches
+            if not self.job.preview
         ]
         with transaction.atomic():
             Batch.all_objects.bulk_create(batches, batch_size=500)
@@ -350,7 +352,7 @@ class Planner:
             note(self.job, f"{self.spec.key_fields[0]} is not unique in Salesforce: one batch is sent at a time.")
         if plan.withheld_reason:
             note(self.job, plan.withheld_reason)
-        log.info("%s: planned %s in %d batches.", self.job, plan.counts, len(batches))
+        log.info("%s: planned %s in %d batches.", self.job, plan.counts, len(plan.batches))
 
 
 def _without_drops(spec: SyncSpec) -> SyncSpec:

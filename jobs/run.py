@@ -102,6 +102,11 @@ def _go_on(job: Job, lease: Lease) -> float | None:
     if job.status == Status.PLANNING:
         guard = Planner(job, lease).plan()
         lease.check()
+        if job.preview:
+            text = f"Nothing was sent. {guard}".rstrip()
+            move(job, Status.PLANNED, text=text, token=lease.token, reason=guard, planned_at=Now(), progress={})
+            files.remove_rubbish(job)
+            return None
         if guard:
             move(job, Status.WAITING_APPROVAL, text=guard, token=lease.token, reason=guard, planned_at=Now())
             return 0.0  # it stays due, so that an approval that comes this very moment is not overlooked

@@ -31,6 +31,7 @@ def start_job(
     full_resync: bool = False,
     baseline: bool = False,
     replay_of: Job | None = None,
+    preview: bool = False,
     parameters: dict[str, str] | None = None,
     wake: bool = True,
     scheduled_for: datetime | None = None,
@@ -40,7 +41,8 @@ def start_job(
 
     by: who asks; needs the permission to execute. full_resync: send every row, whatever Salesforce is known to hold.
     baseline: record what the source holds as known, and send nothing. replay_of: read nothing but the refused rows of
-    this job. parameters: values by name; those not given have their defaults, and in a replay those of the other job.
+    this job. preview: plan, and send nothing; of a paused sync too. parameters: values by name; those not given have
+    their defaults, and in a replay those of the other job.
     wake: False when the caller works on the job itself. scheduled_for: the start of the sync's schedule that this is.
     idempotency_key: of the call that asks; no two jobs of an organization have the same. Raises Denied, and
     JobRefused when the sync is paused, has a live job, reaches for what is another organization's, lacks the value of
@@ -51,7 +53,7 @@ def start_job(
         with transaction.atomic():
             # As it is now, whole: somebody may have changed or paused it since it was read.
             sync = hold(sync)
-            _must_be_startable(sync)
+            _must_be_startable(sync, preview=preview)
             if replay_of is not None:
                 replay_of = Job.all_objects.get(pk=replay_of.pk)
                 parameters = parameters_of(replay_of, sync) if parameters is None else parameters
@@ -67,6 +69,7 @@ def start_job(
                 full_resync=full_resync,
                 baseline=baseline,
                 replay_of=replay_of,
+                preview=preview,
                 parameters=spec.parameters,
                 started_by=by.name[:150],
                 scheduled_for=scheduled_for,
@@ -76,11 +79,12 @@ def start_job(
             note(job, _told(job, by))
             audit.record(by, "started", sync, _recorded(job))
     except IntegrityError:
-        live = Job.all_objects.filter(sync=sync, status__in=LIVE).first()
+        live = Job.all_objects.filter(sync=sync, preview=preview, status__in=LIVE).first()
         if live is None:
             raise
+        what = "preview" if preview else "job"
         raise JobRefused(
-            f"The sync '{sync.name}' already has a job: job {live.pk}, {live.get_status_display().lower()} since "
+            f"The sync '{sync.name}' already has a {what}: job {live.pk}, {live.get_status_display().lower()} since "
             f"{live.created_at:%Y-%m-%d %H:%M} UTC. Wait for its end, or cancel it with `cancel_job {live.pk}`. "
             f"If nobody works on it any more, `resume_job {live.pk}` goes on with it."
         ) from None
@@ -100,6 +104,7 @@ def start_again(job: Job, *, by: Actor, wake: bool = True) -> Job:
         full_resync=job.full_resync,
         baseline=job.baseline,
         replay_of=job.replay_of,
+        preview=job.preview,
         parameters=parameters_of(job, job.sync),
         wake=wake,
     )
@@ -167,6 +172,8 @@ def _told(job: Job, by: Actor) -> str:
         what = " as a baseline: what the source holds is recorded as known, and nothing is sent"
     elif job.full_resync:
         what = " as a full resync"
+    if job.preview:
+        what += " as a preview: nothing is sent"
     values = "".join(f" @{name} = '{value}'." for name, value in job.parameters.items())
     return f"Started by {by.name}{what}.{values}"
 
@@ -174,7 +181,12 @@ def _told(job: Job, by: Actor) -> str:
 def _recorded(job: Job) -> dict[str, Any]:
     """What the audit tells of a start."""
     changes = {"job": [None, job.pk], "full_resync": [None, job.full_resync]}
-    more = {"baseline": job.baseline, "replay_of": job.replay_of_id, "parameters": job.parameters}
+    more = {
+        "preview": job.preview,
+        "baseline": job.baseline,
+        "replay_of": job.replay_of_id,
+        "parameters": job.parameters,
+    }
     return {**changes, **{name: [None, value] for name, value in more.items() if value}}
 
 
@@ -191,8 +203,8 @@ def hold(sync: Sync) -> Sync:
     return held
 
 
-def _must_be_startable(sync: Sync) -> None:
-    if sync.paused:
+def _must_be_startable(sync: Sync, *, preview: bool) -> None:
+    if sync.paused and not preview:
         raise JobRefused(f"The sync '{sync.name}' is paused. Let it go on first.")
     for connection in (sync.source, sync.destination):
         if connection.organization_id != sync.organization_id:

@@ -12,9 +12,10 @@ from jobs.storable import storable
 
 ALLOWED: dict[str, set[str]] = {
     Status.QUEUED: {Status.PLANNING, Status.FAILED, Status.CANCELLED},
-    Status.PLANNING: {Status.WAITING_APPROVAL, Status.LOADING, Status.FAILED, Status.CANCELLING},
-    Status.WAITING_APPROVAL: {Status.LOADING, Status.FAILED, Status.CANCELLED},
-    Status.LOADING: {Status.FINISHING, Status.CANCELLING},
+    Status.PLANNING: {Status.WAITING_APPROVAL, Status.LOADING, Status.PLANNED, Status.FAILED, Status.CANCELLING},
+    # After a canary, what it sent is read back before the job ends.
+    Status.WAITING_APPROVAL: {Status.LOADING, Status.FAILED, Status.CANCELLING, Status.CANCELLED},
+    Status.LOADING: {Status.WAITING_APPROVAL, Status.FINISHING, Status.CANCELLING},
     Status.CANCELLING: {Status.CANCELLED},
     Status.FINISHING: {Status.SUCCEEDED, Status.PARTIAL, Status.FAILED},
     **{status: set() for status in ENDED},

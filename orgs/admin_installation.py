@@ -83,7 +83,7 @@ class OrganizationAdmin(admin.ModelAdmin):
         return super().get_form(request, obj, change, **{**kwargs, **more})
 
     def get_fields(self, request: HttpRequest, obj: Any = None) -> Any:
-        return ["name", "slug", "created_at"] if obj else ["name", "slug", "owner"]
+        return ["name", "slug", "history_days", "created_at"] if obj else ["name", "slug", "owner"]
 
     def get_readonly_fields(self, request: HttpRequest, obj: Any = None) -> list[str]:
         # The folder of its files is named by the slug.

@@ -18,6 +18,9 @@ class Organization(models.Model):
 
     name = models.CharField(max_length=100, unique=True)
     slug = models.SlugField(max_length=50, unique=True, help_text="Names the folder that holds its source files.")
+    history_days = models.PositiveIntegerField(
+        default=365, help_text="How long the history of records is kept. 0: for ever."
+    )
     created_at = models.DateTimeField(auto_now_add=True)
 
     def __str__(self) -> str:

@@ -179,16 +179,17 @@ class SyncAdmin(ActionPages, TenantAdmin):
         guards = "A job that hits one shows its plan and waits for approval."
         batches = "Most rows and bytes of CSV in one Salesforce job. The defaults suit nearly all."
         sending = ["auto_assign", "duplicate_rules", "bulk_serial", "park_after", "hard_delete"]
+        approval = ["approval", "approver_differs", "guard_rows", "guard_percent", "guard_rejected_percent"]
+        approval += ["guard_count_percent", "guard_budget_percent"]
+        control = ["keep_before", "priority", "when_over_budget"]
         return [
             (None, {"fields": top}),
             ("From", {"fields": ["source", *selection, "source_filter", "source_rules", "columns"]}),
             ("To", {"fields": ["destination", "object", "key_fields", "target_filter"]}),
             ("How", {"fields": ["mode", *behaviour, "compare", "action_column", "time_zone"]}),
             ("Options of sending", {"classes": late, "fields": sending}),
-            (
-                "Guards against too many deletes",
-                {"classes": late, "fields": ["guard_rows", "guard_percent"], "description": guards},
-            ),
+            ("Approval and guards", {"classes": late, "fields": approval, "description": guards}),
+            ("Undo and budget", {"classes": late, "fields": control}),
             ("Batches", {"classes": late, "fields": ["batch_rows", "batch_bytes"], "description": batches}),
         ]
 

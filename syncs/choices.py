@@ -51,6 +51,22 @@ class DuplicateRules(models.TextChoices):
     ALLOW_SAVE = "allow_save", "Allow save: go past rules that alert only"
 
 
+class Approval(models.TextChoices):
+    GUARDS = "guards", "When a guard is hit"
+    ALWAYS = "always", "Always: each job shows its plan and waits"
+
+
+class WhenOverBudget(models.TextChoices):
+    WAIT = "wait", "Wait until there are calls again"
+    STOP = "stop", "Stop"
+
+
+class Priority(models.IntegerChoices):
+    HIGH = 1, "High: before all others"
+    NORMAL = 2, "Normal"
+    LOW = 3, "Low: after all others"
+
+
 class WhenBlank(models.TextChoices):
     LEAVE = "leave", "Leave the field as it is"
     CLEAR = "clear", "Clear the field"

@@ -15,6 +15,7 @@ from orgs.models import Grant
 from orgs.tenancy import TenantModel
 from syncs import schedule
 from syncs.choices import (
+    Approval,
     Compare,
     DuplicateRules,
     MissingParent,
@@ -22,10 +23,12 @@ from syncs.choices import (
     OnChanged,
     OnDropped,
     OnNew,
+    Priority,
     TooLong,
     TooPrecise,
     UnknownPicklist,
     WhenBlank,
+    WhenOverBudget,
     WriteOn,
 )
 from syncs.combinations import complaints
@@ -147,6 +150,45 @@ class Sync(TenantModel):
         validators=[MaxValueValidator(100)],
         help_text="A job that would delete more than this % of the known records (and at least 10) waits too.",
     )
+    guard_rejected_percent = models.PositiveIntegerField(
+        default=20,
+        validators=[MaxValueValidator(100)],
+        help_text="A job of 100 rows or more that rejects more than this % of them waits. 100: never.",
+    )
+    guard_count_percent = models.PositiveIntegerField(
+        default=50,
+        validators=[MaxValueValidator(1000)],
+        help_text="A job that read this % more or fewer rows than is usual (and at least 100) waits. 0: never.",
+    )
+    guard_budget_percent = models.PositiveIntegerField(
+        default=50,
+        validators=[MaxValueValidator(100)],
+        help_text="A job that needs more than this % of the API calls left for today waits. 100: never.",
+    )
+    approval = models.CharField(
+        max_length=10,
+        choices=Approval.choices,
+        default=Approval.GUARDS,
+        help_text="When a job shows its plan and waits until somebody approves it.",
+    )
+    approver_differs = models.BooleanField(
+        default=False, help_text="Whoever approves a job must be somebody else than who started it."
+    )
+    keep_before = models.BooleanField(
+        "keep before-images",
+        default=False,
+        help_text="Read what a job changes or deletes before it does, so that it can be undone, and its history shows "
+        "from what to what. Free with compare = destination; else it costs a call per 200 records, or a bulk query.",
+    )
+    when_over_budget = models.CharField(
+        max_length=10,
+        choices=WhenOverBudget.choices,
+        default=WhenOverBudget.WAIT,
+        help_text="What a job does that needs more API calls than its share leaves.",
+    )
+    priority = models.PositiveSmallIntegerField(
+        choices=Priority.choices, default=Priority.NORMAL, help_text="Whose batches go first to a Salesforce org."
+    )
     batch_rows = models.PositiveIntegerField(default=1_000_000, validators=[MinValueValidator(1)])
     batch_bytes = models.PositiveIntegerField(
         default=100_000_000, validators=[MinValueValidator(1_000), MaxValueValidator(100_000_000)]
@@ -248,6 +290,11 @@ class Sync(TenantModel):
             time_zone=self.time_zone,
             guard_rows=self.guard_rows,
             guard_percent=self.guard_percent,
+            guard_rejected_percent=self.guard_rejected_percent,
+            guard_count_percent=self.guard_count_percent,
+            guard_budget_percent=self.guard_budget_percent,
+            approval=self.approval,  # type: ignore[arg-type]
+            keep_before=self.keep_before,
             batch_rows=self.batch_rows,
             batch_bytes=self.batch_bytes,
         )

@@ -23,6 +23,7 @@ UnknownPicklist = Literal["reject", "clear", "default"]
 TooPrecise = Literal["reject", "round"]
 MissingParent = Literal["reject", "leave"]
 DuplicateRules = Literal["respect", "allow_save"]
+Approval = Literal["guards", "always"]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -151,6 +152,11 @@ class SyncSpec:
     park_after: a row that Salesforce has refused for good in so many jobs in a row is parked; 0 never parks.
     guard_rows, guard_percent: a job that would delete more than `guard_rows` records, or more than
     `guard_percent` % of the known ones (and at least 10), waits for approval.
+    guard_rejected_percent: it waits, too, when more than this % of its rows (of 100 and more) are rejected; 100 never.
+    guard_count_percent: or when it read this % more or fewer rows than usual; 0 never.
+    guard_budget_percent: or when it needs more than this % of the API calls that are left for it; 100 never.
+    approval: `always` waits, whatever the plan does, as long as it does something.
+    keep_before: the records that a plan changes or deletes are read before, so that it can be undone.
     batch_rows, batch_bytes: largest Salesforce job to make, in rows and bytes of CSV.
     time_zone: IANA name; in it a date-time without an offset is read.
     """
@@ -176,6 +182,11 @@ class SyncSpec:
     time_zone: str = "UTC"
     guard_rows: int = 100
     guard_percent: int = 10
+    guard_rejected_percent: int = 20
+    guard_count_percent: int = 50
+    guard_budget_percent: int = 50
+    approval: Approval = "guards"
+    keep_before: bool = False
     batch_rows: int = 1_000_000
     batch_bytes: int = 100_000_000
 

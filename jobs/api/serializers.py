@@ -11,6 +11,7 @@ class JobSerializer(serializers.ModelSerializer):
     counts = serializers.DictField(help_text="Rows per outcome.")
     progress = serializers.DictField(help_text="How far it is.")
     parameters = serializers.DictField(help_text="Values by name, fixed when it was started.")
+    forecast = serializers.DictField(help_text="Calls and seconds that its plan will cost, about.")
 
     class Meta:
         model = Job
@@ -24,6 +25,11 @@ class JobSerializer(serializers.ModelSerializer):
             "full_resync",
             "baseline",
             "replay_of",
+            "preview",
+            "undo_of",
+            "test_row",
+            "canary_rows",
+            "forecast",
             "parameters",
             "salesforce_org_id",
             "counts",

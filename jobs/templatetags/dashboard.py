@@ -21,6 +21,7 @@ _BADGES = {
     Status.WAITING_APPROVAL: "badge-warn",
     Status.FAILED: "badge-bad",
     Status.CANCELLED: "",
+    Status.PLANNED: "",
 }
 _PROBLEMS = [Status.PARTIAL, Status.FAILED, Status.WAITING_APPROVAL]
 
@@ -43,7 +44,7 @@ def dashboard(context: Any) -> dict[str, Any]:
     actor = context["actor"]
     jobs = access.visible(actor, Job.all_objects.all())
     syncs = access.visible(actor, Sync.all_objects.all())
-    last = Job.all_objects.filter(sync=OuterRef("pk")).order_by("-pk")
+    last = Job.all_objects.filter(sync=OuterRef("pk"), preview=False).order_by("-pk")
     ended = syncs.annotate(last_job=Subquery(last.values("pk")[:1]), last_status=Subquery(last.values("status")[:1]))
     troubled = ended.filter(last_status__in=_PROBLEMS).order_by("-last_job")
     numbers = jobs.filter(status__in=LIVE).values("status").annotate(rows=Count("pk")).values_list("status", "rows")
