@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import dataclasses
 import os
+import re
 from collections.abc import Iterator
 from datetime import UTC
 from typing import Any
@@ -21,6 +22,7 @@ from jobs.models import Job, Status
 from jobs.run import run_job
 from jobs.start import approve_job, reject_job, start_job
 from syncs.engine import lanes
+from syncs.engine.plan import Plan
 from syncs.models import FieldMapping, Sync
 from tests.factories import anybody, make_connection, make_organization, make_sync
 from tests.jobs.model import BEHAVIOURS, Line, Model, Settings
@@ -40,6 +42,7 @@ JOBS_OF_A_SYNC = 8
 KILLED = max(JOBS_OF_A_SYNC, JOBS // 50)
 FIELDS = ("External_Id__c", "LastName", "FirstName", "Title", "Department", "Last_Seen__c")
 COLUMNS = ("id", "last", "first", "title", "do")
+STAMP = rb"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.000Z"
 NOBODY = "003000000000999AAA"
 
 # --- what may happen ---
@@ -188,6 +191,7 @@ class Jobs(RuleBasedStateMachine):
         refuses=st.sampled_from([True, True, False]),
         by_bulk=st.booleans(),
         approves=st.booleans(),
+        previews=st.sampled_from([False, False, True]),
         kill=KILLS,
     )
     def edit_and_run(
@@ -200,6 +204,7 @@ class Jobs(RuleBasedStateMachine):
         refuses: bool,
         by_bulk: bool,
         approves: bool,
+        previews: bool,
         kill: tuple[str, str, int],
     ) -> None:
         self.change(data, change)
@@ -211,8 +216,13 @@ class Jobs(RuleBasedStateMachine):
             start = {}
         lanes.FEW_ROWS = 0 if by_bulk else 2_000
         self.sync.refresh_from_db()
+        preview = None
+        if previews and not self.worker:
+            preview = drive(start_job(self.sync, by=anybody(self.sync), preview=True, wake=False, **start))
         job = start_job(self.sync, by=anybody(self.sync), wake=False, **start)
         job = self.drive_and_kill(job, *kill) if self.worker else drive(job)
+        if preview is not None:
+            assert plan_files(preview) == plan_files(job)
         type(self).done += 1
         self.check(job, approves, start, "bad" if refuses else None)
 
@@ -412,6 +422,17 @@ def new_syncs(sandbox: SandboxProcess) -> Iterator[Sync]:
         yield make_sync(
             organization, name=name, source_path=f"{name}.csv", object="Contact", mappings={}, **connections
         )
+
+
+def plan_files(job: Job) -> dict[str, bytes]:
+    """The files of a job's plan, by what they are; but for the moment of its start, which expiry stamps."""
+    job.refresh_from_db()
+    if "plan" not in job.manifests:
+        return {}
+    plan = Plan.from_json(job.manifests["plan"])
+    found = {"rows": plan.rows_file, "errors": plan.errors_file}
+    found |= {f"{batch.number} {batch.operation}": batch.file for batch in plan.batches}
+    return {name: re.sub(STAMP, b"", path.read_bytes()) for name, path in found.items()}
 
 
 def ended(job: Job) -> bool:
