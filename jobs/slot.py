@@ -7,6 +7,7 @@ import hashlib
 from django.db import IntegrityError, transaction
 
 from connections.sessions import salesforce_session
+from jobs import approval
 from jobs.errors import Misconfigured
 from jobs.leases import Lease
 from jobs.models import Job
@@ -15,16 +16,19 @@ from jobs.models import Job
 def take_slot(job: Job, lease: Lease) -> bool:
     """Become the one job that loads this object of this Salesforce org; False when another one is.
 
-    Raises Misconfigured when the connection leads to another Salesforce org than the plan was made for, and what a
-    login raises.
+    Raises Misconfigured when the connection leads to another Salesforce org than the plan was made for, or when
+    something was changed that makes the job's approval void, and what a login raises.
     """
+    rest = "What the canary sent counts, the rest was not sent." if approval.was_sent(job) else "Nothing was sent."
+    if job.approved_by and (void := approval.why_void(job)):
+        raise Misconfigured(f"{void} So the approval is void. {rest} Start the sync again to plan anew.")
     identity = salesforce_session(job.destination).identity
     org_id = identity.org_id
     if org_id != job.salesforce_org_id:
-        # Nothing was sent: the plan was made for another Salesforce org and is void.
+        # The plan was made for another Salesforce org and is void.
         raise Misconfigured(
             f"The connection '{job.destination}' now leads to the Salesforce org {org_id}, but the plan was made for "
-            f"{job.salesforce_org_id}. Nothing was sent. Start the sync again to plan anew."
+            f"{job.salesforce_org_id}. {rest} Start the sync again to plan anew."
         )
     # With the host that the login led to: a server that only says that it is this Salesforce org holds up nobody.
     host = hashlib.sha256(identity.instance_url.lower().encode()).hexdigest()[:12]
