@@ -141,7 +141,8 @@ class SyncView(Editable):
         job = None if key is None else known.first()
         if job is None:
             return None
-        same = (job.sync_id, job.full_resync, job.baseline) == (sync.pk, options["full_resync"], options["baseline"])
+        asked = (sync.pk, options["full_resync"], options["baseline"], options["canary"])
+        same = (job.sync_id, job.full_resync, job.baseline, job.canary_rows) == asked
         if not same or not options["parameters"].items() <= job.parameters.items():
             raise Unprocessable("This Idempotency-Key was used for another start. Take a new one for each.")
         return Response(JobSerializer(job).data, headers={"Idempotent-Replayed": "true"})

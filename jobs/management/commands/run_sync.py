@@ -26,6 +26,12 @@ class Command(JobCommand):
             metavar="NAME=VALUE",
             help="Value of a parameter of the sync; may be given several times.",
         )
+        parser.add_argument(
+            "--canary",
+            type=int,
+            metavar="ROWS",
+            help="Send so many rows first; then wait until somebody lets it go on.",
+        )
         what = parser.add_mutually_exclusive_group()
         what.add_argument(
             "--full-resync", action="store_true", help="Send every row, whatever Salesforce is known to hold."
@@ -41,6 +47,7 @@ class Command(JobCommand):
             by=whoever_types(sync),
             full_resync=options["full_resync"],
             baseline=options["baseline"],
+            canary=options["canary"],
             parameters=dict(options["parameter"]),
             wake=bool(options["queue"]),
         )
