@@ -6,6 +6,9 @@ import hashlib
 
 from django.db import IntegrityError, transaction
 
+from connections.salesforce.errors import MisconfiguredError
+from connections.salesforce.limits import limits
+from connections.salesforce.session import Identity
 from connections.sessions import salesforce_session
 from jobs import approval
 from jobs.errors import Misconfigured
@@ -22,7 +25,7 @@ def take_slot(job: Job, lease: Lease) -> bool:
     rest = "What the canary sent counts, the rest was not sent." if approval.was_sent(job) else "Nothing was sent."
     if job.approved_by and (void := approval.why_void(job)):
         raise Misconfigured(f"{void} So the approval is void. {rest} Start the sync again to plan anew.")
-    identity = salesforce_session(job.destination).identity
+    identity = _identity(job)
     org_id = identity.org_id
     if org_id != job.salesforce_org_id:
         # The plan was made for another Salesforce org and is void.
@@ -45,3 +48,20 @@ def take_slot(job: Job, lease: Lease) -> bool:
     # From now on workers take its batches.
     job.load_slot = slot
     return True
+
+
+def _identity(job: Job) -> Identity:
+    """Where the connection leads now: for a job that was approved, by an answer of this moment.
+
+    A worker may be logged in since before the approval. Should another Salesforce org stand there by now, then the
+    first call of this session is refused and its next login tells; better that this call holds no rows.
+    """
+    session = salesforce_session(job.destination)
+    if job.approved_by:
+        try:
+            limits(session)
+        except MisconfiguredError:
+            if not session.has_moved:
+                raise
+            session = salesforce_session(job.destination)
+    return session.identity
