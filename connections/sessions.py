@@ -20,7 +20,7 @@ def salesforce_session(connection: Connection) -> SalesforceSession:
     """The session of a connection as it is configured now; it logs in on its first call."""
     key = (connection.pk, connection.settings_version)
     with _lock:
-        if key not in _sessions:
+        if key not in _sessions or _sessions[key].has_moved:
             for old in [known for known in _sessions if known[0] == connection.pk]:
                 _sessions.pop(old).close()
             while len(_sessions) >= _MOST:

@@ -14,7 +14,7 @@ from django.urls import URLPattern, path
 from django.utils.html import format_html
 from django.views.decorators.http import require_GET, require_POST
 
-from jobs import files, plans, results, view
+from jobs import approval, exchanges, files, plans, results, view
 from jobs.errors import JobRefused
 from jobs.models import LIVE, Batch, ErrorGroup, Job, JobEvent, Status
 from jobs.start import approve_job, cancel_job, reject_job, start_again, start_job
@@ -90,6 +90,7 @@ class JobAdmin(TenantAdmin):
             ("reject", "reject/", require_POST(self.reject_view)),
             ("again", "again/", require_POST(self.again_view)),
             ("replay", "replay/", require_POST(self.replay_view)),
+            ("test", "test/", require_POST(self.test_view)),
         ]
         site = self.admin_site
         return [
@@ -141,6 +142,8 @@ class JobAdmin(TenantAdmin):
             has_refused="final" in job.manifests and job.files_removed_at is None,
             has_plan="plan" in job.manifests and job.files_removed_at is None,
             **self._planned(job),
+            **self._decision(request, job),
+            **self._exchanges(job),
         )
 
     def _progress_context(self, job: Job) -> dict[str, Any]:
@@ -162,6 +165,7 @@ class JobAdmin(TenantAdmin):
             "may_decide": approve and job.status == Status.WAITING_APPROVAL,
             "may_run_again": execute and job.status not in LIVE,
             "may_replay": execute and job.status not in LIVE and job.replayable > 0 and job.files_removed_at is None,
+            "may_test": execute and job.status not in LIVE and job.files_removed_at is None,
         }
 
     def _planned(self, job: Job) -> dict[str, Any]:
@@ -172,6 +176,26 @@ class JobAdmin(TenantAdmin):
             return {"planned": plans.page(job, limit=_ROWS_ON_JOB), "shown_rows": _ROWS_ON_JOB}
         except JobRefused as error:
             return {"plan_trouble": str(error)}
+
+    def _decision(self, request: HttpRequest, job: Job) -> dict[str, Any]:
+        """What whoever has to decide about a job that waits needs to know."""
+        if job.status != Status.WAITING_APPROVAL:
+            return {}
+        return {
+            "of_canary": approval.canary_is_over(job),
+            "is_own": approval.is_own(job, actor_of(request)),
+            "void": approval.why_void(job),
+            "decide_until": approval.decide_until(job),
+        }
+
+    def _exchanges(self, job: Job) -> dict[str, Any]:
+        """What the test of one row sent, and what was answered."""
+        if job.test_row is None:
+            return {}
+        try:
+            return {"exchanges": exchanges.exchanges_of(job)}
+        except JobRefused as error:
+            return {"exchanges_trouble": str(error)}
 
     def progress_view(self, request: HttpRequest, job: Job) -> HttpResponse:
         """The part of the page that changes; asked for again and again while the job is live."""
@@ -223,7 +247,8 @@ class JobAdmin(TenantAdmin):
         """One row: all its errors, and all its cells."""
         errors, cells = results.row_error(job, row)
         title = f"Row {row} of job {job.pk}"
-        return self._page(request, "jobs/row.html", job, title, row=row, errors=errors, cells=cells)
+        may_test = cells is not None and self._verbs(request, job)["may_test"]
+        return self._page(request, "jobs/row.html", job, title, row=row, errors=errors, cells=cells, may_test=may_test)
 
     def refused_view(self, request: HttpRequest, job: Job) -> FileResponse:
         """The refused rows as CSV."""
@@ -250,12 +275,14 @@ class JobAdmin(TenantAdmin):
         return self._done(request, job, "is being cancelled" if job.is_live else "is cancelled")
 
     def approve_view(self, request: HttpRequest, job: Job) -> HttpResponse:
-        approve_job(job, by=actor_of(request))
+        seen = {"yes": True, "no": False}.get(request.POST.get("of_canary", ""))
+        approve_job(job, by=actor_of(request), of_canary=seen)
         return self._done(request, job, "goes on")
 
     def reject_view(self, request: HttpRequest, job: Job) -> HttpResponse:
         reject_job(job, by=actor_of(request), reason=request.POST.get("reason", "")[:500])
-        return self._done(request, job, "is rejected; nothing was sent")
+        what = "what its canary sent counts, the rest is not sent" if job.is_live else "nothing was sent"
+        return self._done(request, job, f"is rejected; {what}")
 
     def again_view(self, request: HttpRequest, job: Job) -> HttpResponse:
         """Do what this job was started for again, with its parameters, as the sync is set up now."""
@@ -265,6 +292,16 @@ class JobAdmin(TenantAdmin):
         """Start a job that reads nothing but the rows that were refused in this one."""
         again = start_job(job.sync, by=actor_of(request), replay_of=job)
         return self._done(request, again, f"was started: it tries {job.replayable:,} rows of job {job.pk} again")
+
+    def test_view(self, request: HttpRequest, job: Job) -> HttpResponse:
+        """Start a job that sends nothing but one row of what this one read, and keeps the requests and answers."""
+        actor = actor_of(request)
+        access.require(actor, Permission.EXECUTE, job)
+        row = request.POST.get("row", "")
+        if not (row.isascii() and row.isdecimal() and len(row) < 18):
+            raise JobRefused("Say which row is to be sent, by its number in the source.")
+        test = start_job(job.sync, by=actor, replay_of=job, test_row=int(row))
+        return self._done(request, test, f"was started: it sends row {row} of job {job.pk} alone")
 
     def _done(self, request: HttpRequest, job: Job, what: str) -> HttpResponse:
         messages.success(request, f"Job {job.pk} {what}.")

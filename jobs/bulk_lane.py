@@ -79,6 +79,8 @@ class BulkLane(Loader):
         if self._cancelling():
             self._end(unresolved="not_sent", reason=CANCELLED)
             return None
+        if not self._is_sealed():
+            return None
         try:
             self._create()
             self.lease.check()

@@ -59,6 +59,8 @@ class CollectionsLane(Loader):
             if self._cancelling():
                 self._end(unresolved="not_sent", reason=CANCELLED)
                 return None
+            if not self._is_sealed():
+                return None
             self._begin()
         if self._sending is not None:
             pause = self._wait_out()

@@ -17,12 +17,12 @@ from connections.declare import SettingsError
 from connections.salesforce.errors import MisconfiguredError, TransientError
 from connections.salesforce.session import counting
 from connections.secrets import SecretsUnreadable
-from jobs import files, retry
+from jobs import exchanges, files, retry
 from jobs.bulk_lane import BulkLane
 from jobs.collections_lane import CollectionsLane
 from jobs.leases import Lease, LeaseLost, hold
 from jobs.loader import Loader, lane_of
-from jobs.models import Batch, BatchState, Job, Status
+from jobs.models import BEHIND_THE_CANARY, Batch, BatchState, Job, Status, unfinished_batches
 from orgs.tenancy import organization_scope
 from syncs.engine.errors import TransientEngineError
 
@@ -49,7 +49,7 @@ def loader_of(batch: Batch, lease: Lease) -> Loader:
 
 
 def _try_step(batch: Batch, lease: Lease) -> None:
-    with counting() as calls:
+    with counting() as calls, exchanges.kept(batch.job):
         try:
             lease.poll_in(_step_or_pause(loader_of(batch, lease)) if _has_the_turn(batch) else random.uniform(0.1, 0.5))
         except LeaseLost:
@@ -59,11 +59,13 @@ def _try_step(batch: Batch, lease: Lease) -> None:
 
 
 def _has_the_turn(batch: Batch) -> bool:
-    """Of a job whose batches go one at a time, whether this one may start.
+    """Whether it may start: not behind a canary that nobody has let go on, nor beside another one of a serial job.
 
     Sweepers that look at different moments may choose different ones; of two that hold their leases at least one sees
     the other here.
     """
+    if Batch.all_objects.filter(BEHIND_THE_CANARY, pk=batch.pk).exists():
+        return False
     if not batch.job.serial or batch.state != BatchState.PLANNED:
         return True
     others = Batch.all_objects.filter(job=batch.job_id).exclude(pk=batch.pk).exclude(state=BatchState.DONE)
@@ -110,9 +112,11 @@ def _after_surprise(loader: Loader, error: Exception) -> float | None:
 
 
 def wake_when_loaded(job_id: int) -> bool:
-    """Make a job due when all its batches have ended. Safe to call at any time, by anybody; True if it did."""
-    unfinished = Batch.all_objects.filter(job_id=job_id).exclude(state=BatchState.DONE)
-    if unfinished.exists():
+    """Make a job due when all its batches, or all of its canary, have ended; return whether it did.
+
+    Safe to call at any time, by anybody.
+    """
+    if unfinished_batches(job_id).exists():
         return False
     rows = Job.all_objects.filter(pk=job_id, status__in=[Status.LOADING, Status.CANCELLING])
     return bool(rows.update(next_poll_at=Now()))

@@ -24,7 +24,7 @@ from connections.salesforce.describe import ObjectDescribe
 from connections.salesforce.errors import MisconfiguredError, Trouble
 from connections.salesforce.session import SalesforceSession
 from connections.sessions import salesforce_session
-from jobs import files, retry
+from jobs import files, guards, retry
 from jobs.leases import Lease
 from jobs.models import Batch, BatchState, Job, Status
 from jobs.states import note
@@ -116,6 +116,23 @@ class Loader(abc.ABC):
                 f"The connection now leads to the Salesforce org {org_id}, but the plan was made for "
                 f"{self.batch.job.salesforce_org_id}. Set the connection right again."
             )
+
+    def _is_sealed(self) -> bool:
+        """Whether the batch's own payload is what was approved; when it is not, the batch ends, and sends nothing.
+
+        What is sent again is copied from it, so the first look at it is enough.
+        """
+        if self.payload != self.plan.batch(self.batch.number).file:
+            return True
+        if not guards.is_broken(self.batch.job, self.batch, self.payload):
+            return True
+        reason = (
+            f"The file of batch {self.batch.number} was changed after its plan was made: its checksum differs from the "
+            "one that was stored then. It was not sent. Find out who can write to the folder of the job's files, and "
+            "start the sync again."
+        )
+        self._end(unresolved="not_sent", reason=reason)
+        return False
 
     def _note(self, text: str) -> None:
         log.info("%s: %s", self.batch, text)

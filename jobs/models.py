@@ -154,13 +154,18 @@ class Job(TenantModel, Leased):
         return f"Preview{f' of a {what.lower()}' if what else ''}" if self.preview else what
 
     @property
+    def compares_with_nothing(self) -> bool:
+        """Whether it sends rows although Salesforce is known to hold them."""
+        return self.full_resync or self.test_row is not None
+
+    @property
     def replayable(self) -> int:
         """How many of its rows were refused and can be tried again: all but malformed ones."""
         return sum(self.counts.get(name, 0) for name in ("rejected", "failed"))
 
     def unfinished_batches(self) -> models.QuerySet[Batch]:
-        """Its batches that have not ended."""
-        return Batch.all_objects.filter(job=self).exclude(state=BatchState.DONE)
+        """Its batches that have not ended; those behind a canary only when somebody let it go on."""
+        return unfinished_batches(self.pk)
 
     @property
     def folder(self) -> Path:
@@ -248,6 +253,22 @@ class Batch(TenantModel, Leased):
 
     def __str__(self) -> str:
         return f"Batch {self.number} of job {self.job_id}"
+
+
+# Batches that nobody may start yet: those of the canary have wave 0, and nobody has let the others go on. Of a job that
+# is being cancelled they are ended, which sends nothing.
+BEHIND_THE_CANARY = Q(
+    job__status__in=[Status.WAITING_APPROVAL, Status.LOADING],
+    job__canary_rows__isnull=False,
+    job__canary_done=False,
+    wave__gt=0,
+)
+
+
+def unfinished_batches(job_id: int) -> models.QuerySet[Batch]:
+    """The batches of a job that have not ended and that may be worked on, as the database says now."""
+    found: models.QuerySet[Batch] = Batch.all_objects.filter(job=job_id).exclude(state=BatchState.DONE)
+    return found.exclude(BEHIND_THE_CANARY)
 
 
 class HistoryFile(TenantModel):

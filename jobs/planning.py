@@ -22,7 +22,7 @@ from connections.models import Connection
 from connections.salesforce.describe import ObjectDescribe
 from connections.salesforce.discover import describe_object
 from connections.sessions import salesforce_session
-from jobs import existing, files
+from jobs import exchanges, existing, files, guards
 from jobs.before import BeforeImages
 from jobs.errors import JobRefused, Misconfigured
 from jobs.leases import Lease
@@ -75,7 +75,11 @@ class Planner:
         if "plan" not in self.job.manifests:
             self._make_plan()
         self._keep_before()
-        return Plan.from_json(self.job.manifests["plan"]).guard.reason
+        plan = Plan.from_json(self.job.manifests["plan"])
+        reason = guards.why_wait(self.job, self.spec, plan)
+        if (reason or self.job.canary_rows is not None) and not self.job.preview:
+            self._stage("sealed", lambda: guards.seal(plan))
+        return reason
 
     def _stage(self, name: str, make: Callable[[], dict[str, Any]]) -> None:
         if name in self.job.manifests:
@@ -148,7 +152,7 @@ class Planner:
         return staged.to_json()
 
     def _replay(self, other: Job) -> dict[str, Any]:
-        """Take the refused rows of another job for the source."""
+        """Take the refused rows of another job, or one of its rows, for the source."""
         try:
             before, errors_file = results_of(other)
         except JobRefused as gone:
@@ -157,8 +161,12 @@ class Planner:
         if problems:
             raise Misconfigured(told(problems))
         with files.attempt(self.job, "staged") as folder:
-            staged = replay.replay(self.workspace, before, errors_file, folder / "rows.parquet")
-        log.info("%s: took %d refused rows of job %d.", self.job, staged.rows, other.pk)
+            to = folder / "rows.parquet"
+            if self.job.test_row is None:
+                staged = replay.replay(self.workspace, before, errors_file, to)
+            else:
+                staged = replay.one_row(self.workspace, before, self.job.test_row, to)
+        log.info("%s: took %d rows of job %d.", self.job, staged.rows, other.pk)
         return staged.to_json()
 
     @cached_property
@@ -204,7 +212,7 @@ class Planner:
         reasons = self._why_not(Path(known["path"])) if known.get("path") else ["There is none yet."]
         base = None if reasons else known["path"]
         refusals = known.get("refusals")
-        if self.job.full_resync or self.job.baseline:
+        if self.job.compares_with_nothing or self.job.baseline:
             return {"path": None, "base": None if self.job.baseline else base, "refusals": refusals}
         if reasons and known.get("path") and self.spec.compare == "snapshot":
             raise Misconfigured(
@@ -305,9 +313,10 @@ class Planner:
         # With compare = destination, what was read is what is known.
         records = None if self._destination else path_of("existing")
         known = None if self._destination else self._known_path()
-        refusals = None if self.job.full_resync or not self.spec.park_after else self._refusals_path()
-        # A full resync compares with nothing, but what it stamped before is cleared of rows that came back.
-        base = self.job.manifests["snapshot"]["base"] if self.job.full_resync and not self._destination else None
+        refusals = None if self.job.compares_with_nothing or not self.spec.park_after else self._refusals_path()
+        # A full resync compares with nothing, but what was stamped before is cleared of rows that came back.
+        compares = self._destination or not self.job.compares_with_nothing
+        base = None if compares else self.job.manifests["snapshot"]["base"]
         stamped = Path(base) if base and self.spec.behaviour.dropped == "expire" else None
         return compare.Inputs(known, records, refusals, self._destination, path_of("outside"), stamped)
 
@@ -317,7 +326,11 @@ class Planner:
 
     def _asked(self) -> compare.Asked:
         return compare.Asked(
-            baseline=self.job.baseline, some_rows=self.job.replay_of_id is not None, started_at=self.started_at
+            baseline=self.job.baseline,
+            some_rows=self.job.replay_of_id is not None,
+            canary=self.job.canary_rows or 0,
+            one_row=self.job.test_row is not None,
+            started_at=self.started_at,
         )
 
     def _make_plan(self) -> None:
@@ -350,12 +363,16 @@ class Planner:
             for batch in plan.batches
             if not self.job.preview
         ]
+        if self.job.test_row is not None and batches:
+            self._save_manifest("exchanges", exchanges.new_file(self.job))
         with transaction.atomic():
             Batch.all_objects.bulk_create(batches, batch_size=500)
             self._save_manifest("plan", plan.to_json())
             self.lease.save(serial=self._key_is_not_unique() or self.spec.bulk_serial)
         if self._key_is_not_unique():
             note(self.job, f"{self.spec.key_fields[0]} is not unique in Salesforce: one batch is sent at a time.")
+        if self.job.test_row is not None and batches and batches[0].lane == "bulk":
+            note(self.job, _why_bulk(self.spec, batches[0].operation))
         if plan.withheld_reason:
             note(self.job, plan.withheld_reason)
         log.info("%s: planned %s in %d batches.", self.job, plan.counts, len(plan.batches))
@@ -378,6 +395,16 @@ def _without_drops(spec: SyncSpec) -> SyncSpec:
     behaviour = dataclasses.replace(spec.behaviour, dropped="ignore")
     return dataclasses.replace(
         spec, mode="upsert" if spec.mode == "mirror" else spec.mode, custom=behaviour if spec.custom else None
+    )
+
+
+def _why_bulk(spec: SyncSpec, operation: str) -> str:
+    """Why a row that is tested does not go by a call."""
+    if operation == "delete":
+        return "The row goes by bulk, in several requests: only bulk deletes past the recycle bin."
+    return (
+        f"The row goes by bulk, in several requests: the sync has no sync key, so after the lost answer of a call "
+        f"nobody could tell whether the {spec.object} was inserted."
     )
 
 

@@ -41,12 +41,20 @@ def row_error(job: Job, row: int) -> tuple[tuple[RowError, ...], dict[str, str |
 
     Raises JobRefused when there are no results, or none of this row.
     """
-    staged, errors_file = results_of(job)
-    with _readable(job):
-        errors, cells = engine.one_row(files.workspace(), staged, errors_file, row)
+    errors, cells = row_of(job, row)
     if not errors:
         raise JobRefused(f"Row {row} of job {job.pk} has no errors.")
     return errors, cells
+
+
+def row_of(job: Job, row: int) -> tuple[tuple[RowError, ...], dict[str, str | None] | None]:
+    """The same for any row that a job read; no errors for one that has none, None for one that it did not read.
+
+    Raises JobRefused when there are no results.
+    """
+    staged, errors_file = results_of(job)
+    with _readable(job):
+        return engine.one_row(files.workspace(), staged, errors_file, row)
 
 
 def write_refused_rows(job: Job, to: Path) -> int:

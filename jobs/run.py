@@ -21,7 +21,7 @@ from connections.salesforce.errors import MisconfiguredError, PermanentError, Tr
 from connections.salesforce.session import counting
 from connections.secrets import SecretsUnreadable
 from connections.sources.base import MisconfiguredSourceError, PermanentSourceError, TransientSourceError
-from jobs import files, retry
+from jobs import approval, canary, files, retry
 from jobs.errors import Misconfigured, NotYet
 from jobs.finish import finish, write_refused
 from jobs.leases import Lease, LeaseLost, hold
@@ -117,6 +117,8 @@ def _go_on(job: Job, lease: Lease) -> float | None:
             return 2.0
         if job.unfinished_batches().exists():
             return LOOK_ANYWAY
+        if canary.stop_behind(job, lease):
+            return 0.0
         move(job, Status.FINISHING, token=lease.token)
     if job.status == Status.CANCELLING and job.unfinished_batches().exists():
         return LOOK_ANYWAY
@@ -140,6 +142,10 @@ def _after_failure(job: Job, lease: Lease, error: Exception) -> float | None:
 def _give_up(job: Job, lease: Lease, reason: str) -> float | None:
     """End the job as failed, with the reason; what batches did so far is kept on them."""
     log.error("%s failed: %s", job, reason)
+    if job.status == Status.LOADING and job.canary_rows is not None and approval.was_sent(job):
+        # It did not get its turn after its canary: what that sent is written down before it ends.
+        approval.end_the_rest(job, Status.FINISHING, reason, token=lease.token)
+        return 0.0
     with transaction.atomic():
         if job.status == Status.LOADING:
             # Its batches have not started: it did not get its turn yet.

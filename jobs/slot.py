@@ -6,7 +6,11 @@ import hashlib
 
 from django.db import IntegrityError, transaction
 
+from connections.salesforce.errors import MisconfiguredError
+from connections.salesforce.limits import limits
+from connections.salesforce.session import Identity
 from connections.sessions import salesforce_session
+from jobs import approval
 from jobs.errors import Misconfigured
 from jobs.leases import Lease
 from jobs.models import Job
@@ -15,16 +19,19 @@ from jobs.models import Job
 def take_slot(job: Job, lease: Lease) -> bool:
     """Become the one job that loads this object of this Salesforce org; False when another one is.
 
-    Raises Misconfigured when the connection leads to another Salesforce org than the plan was made for, and what a
-    login raises.
+    Raises Misconfigured when the connection leads to another Salesforce org than the plan was made for, or when
+    something was changed that makes the job's approval void, and what a login raises.
     """
-    identity = salesforce_session(job.destination).identity
+    rest = "What the canary sent counts, the rest was not sent." if approval.was_sent(job) else "Nothing was sent."
+    if job.approved_by and (void := approval.why_void(job)):
+        raise Misconfigured(f"{void} So the approval is void. {rest} Start the sync again to plan anew.")
+    identity = _identity(job)
     org_id = identity.org_id
     if org_id != job.salesforce_org_id:
-        # Nothing was sent: the plan was made for another Salesforce org and is void.
+        # The plan was made for another Salesforce org and is void.
         raise Misconfigured(
             f"The connection '{job.destination}' now leads to the Salesforce org {org_id}, but the plan was made for "
-            f"{job.salesforce_org_id}. Nothing was sent. Start the sync again to plan anew."
+            f"{job.salesforce_org_id}. {rest} Start the sync again to plan anew."
         )
     # With the host that the login led to: a server that only says that it is this Salesforce org holds up nobody.
     host = hashlib.sha256(identity.instance_url.lower().encode()).hexdigest()[:12]
@@ -41,3 +48,20 @@ def take_slot(job: Job, lease: Lease) -> bool:
     # From now on workers take its batches.
     job.load_slot = slot
     return True
+
+
+def _identity(job: Job) -> Identity:
+    """Where the connection leads now: for a job that was approved, by an answer of this moment.
+
+    A worker may be logged in since before the approval. Should another Salesforce org stand there by now, then the
+    first call of this session is refused and its next login tells; better that this call holds no rows.
+    """
+    session = salesforce_session(job.destination)
+    if job.approved_by:
+        try:
+            limits(session)
+        except MisconfiguredError:
+            if not session.has_moved:
+                raise
+            session = salesforce_session(job.destination)
+    return session.identity

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import logging
-from datetime import datetime, timedelta
+from collections.abc import Callable
+from datetime import datetime
 from typing import Any
 
 from django.conf import settings
@@ -11,17 +12,20 @@ from django.db import IntegrityError, transaction
 from django.db.models.functions import Now
 from django.utils import timezone
 
-from jobs import queue
+from jobs import approval, queue, results
 from jobs.errors import JobRefused
 from jobs.models import LIVE, Batch, BatchState, Job, Status
 from jobs.states import StatusChanged, move, note
 from orgs import access, audit
 from orgs.access import Actor
 from orgs.models import Permission
+from syncs.engine import rules
 from syncs.models import BadParameters, Sync
 from syncs.spec import SyncSpec
 
 log = logging.getLogger("sfsync.jobs")
+
+_MOST_CANARY_ROWS = 1_000_000
 
 
 def start_job(
@@ -31,7 +35,9 @@ def start_job(
     full_resync: bool = False,
     baseline: bool = False,
     replay_of: Job | None = None,
+    test_row: int | None = None,
     preview: bool = False,
+    canary: int | None = None,
     parameters: dict[str, str] | None = None,
     wake: bool = True,
     scheduled_for: datetime | None = None,
@@ -41,14 +47,17 @@ def start_job(
 
     by: who asks; needs the permission to execute. full_resync: send every row, whatever Salesforce is known to hold.
     baseline: record what the source holds as known, and send nothing. replay_of: read nothing but the refused rows of
-    this job. preview: plan, and send nothing; of a paused sync too. parameters: values by name; those not given have
-    their defaults, and in a replay those of the other job.
+    this job. test_row: of what that job read, nothing but this row; the requests that send it are kept. preview: plan,
+    and send nothing; of a paused sync too. canary: send so many rows first, then wait. parameters: values by name;
+    those not given have their defaults, and in a replay those of the other job.
     wake: False when the caller works on the job itself. scheduled_for: the start of the sync's schedule that this is.
     idempotency_key: of the call that asks; no two jobs of an organization have the same. Raises Denied, and
     JobRefused when the sync is paused, has a live job, reaches for what is another organization's, lacks the value of
     a parameter, or cannot do what is asked.
     """
     access.require(by, Permission.EXECUTE, sync)
+    if test_row is not None:
+        _must_be_testable(sync, replay_of, test_row)
     try:
         with transaction.atomic():
             # As it is now, whole: somebody may have changed or paused it since it was read.
@@ -58,7 +67,8 @@ def start_job(
                 replay_of = Job.all_objects.get(pk=replay_of.pk)
                 parameters = parameters_of(replay_of, sync) if parameters is None else parameters
             spec = _spec(sync, parameters, scheduled=scheduled_for is not None)
-            _must_fit(spec, sync, full_resync=full_resync, baseline=baseline, replay_of=replay_of)
+            _must_fit(spec, sync, full_resync=full_resync, baseline=baseline, replay_of=replay_of, test_row=test_row)
+            _must_take_a_canary(canary, sends=not (preview or baseline) and test_row is None)
             job: Job = Job.all_objects.create(
                 organization_id=sync.organization_id,
                 sync=sync,
@@ -69,7 +79,9 @@ def start_job(
                 full_resync=full_resync,
                 baseline=baseline,
                 replay_of=replay_of,
+                test_row=test_row,
                 preview=preview,
+                canary_rows=canary,
                 parameters=spec.parameters,
                 started_by=by.name[:150],
                 scheduled_for=scheduled_for,
@@ -104,7 +116,9 @@ def start_again(job: Job, *, by: Actor, wake: bool = True) -> Job:
         full_resync=job.full_resync,
         baseline=job.baseline,
         replay_of=job.replay_of,
+        test_row=job.test_row,
         preview=job.preview,
+        canary=job.canary_rows,
         parameters=parameters_of(job, job.sync),
         wake=wake,
     )
@@ -123,7 +137,9 @@ def _spec(sync: Sync, parameters: dict[str, str] | None, *, scheduled: bool = Fa
         raise JobRefused(f"{error}{' A schedule has nobody to ask.' if scheduled else ''}") from None
 
 
-def _must_fit(spec: SyncSpec, sync: Sync, *, full_resync: bool, baseline: bool, replay_of: Job | None) -> None:
+def _must_fit(
+    spec: SyncSpec, sync: Sync, *, full_resync: bool, baseline: bool, replay_of: Job | None, test_row: int | None
+) -> None:
     """Raises JobRefused when the sync cannot do what is asked."""
     if full_resync + baseline + (replay_of is not None) > 1:
         raise JobRefused("A full resync, a baseline and a replay exclude each other. Ask for one of them.")
@@ -135,22 +151,46 @@ def _must_fit(spec: SyncSpec, sync: Sync, *, full_resync: bool, baseline: bool, 
             "with its snapshot first."
         )
     if replay_of is not None:
-        _must_be_replayable(replay_of, spec, sync)
+        _must_be_replayable(replay_of, spec, sync, test_row=test_row)
 
 
-def _must_be_replayable(job: Job, spec: SyncSpec, sync: Sync) -> None:
+def _must_take_a_canary(rows: int | None, *, sends: bool) -> None:
+    if rows is None:
+        return
+    if not 0 < rows <= _MOST_CANARY_ROWS:
+        raise JobRefused(f"A canary has 1 to {_MOST_CANARY_ROWS:,} rows, not {rows:,}.")
+    if not sends:
+        raise JobRefused("A canary sends the first rows of a plan. Previews, baselines and tests of one row take none.")
+
+
+def _must_be_testable(sync: Sync, job: Job | None, row: int) -> None:
+    """Raises JobRefused when a row of a job cannot be sent alone."""
+    if job is None or job.sync_id != sync.pk:
+        raise JobRefused("A row is sent as another job of its sync read it. Say which one.")
+    errors, cells = results.row_of(job, row)
+    if cells is None:
+        raise JobRefused(
+            f"Job {job.pk} read no row {row} that could be sent. A malformed one is to be corrected first."
+        )
+    if any(error.code == rules.DUPLICATE_KEY for error in errors):
+        raise JobRefused(
+            f"Row {row} of job {job.pk} shares its key with other rows, and nobody can tell which of them is right. "
+            "Correct the source first."
+        )
+
+
+def _must_be_replayable(job: Job, spec: SyncSpec, sync: Sync, *, test_row: int | None) -> None:
     if job.sync_id != sync.pk:
         raise JobRefused(f"Job {job.pk} is no job of the sync '{sync.name}', so it cannot be replayed by it.")
     if job.is_live:
-        raise JobRefused(
-            f"Job {job.pk} is {job.get_status_display().lower()}. Its refused rows can be replayed when it has ended."
-        )
+        what = "Its refused rows can be replayed" if test_row is None else "A row of it can be sent alone"
+        raise JobRefused(f"Job {job.pk} is {job.get_status_display().lower()}. {what} when it has ended.")
     if job.files_removed_at is not None:
         raise JobRefused(
             f"The files of job {job.pk} were deleted on {job.files_removed_at:%Y-%m-%d}, because they were past their "
             "retention, so its refused rows are gone. Start the sync: it takes up what is still in the source."
         )
-    if not job.replayable or "final" not in job.manifests:
+    if test_row is None and (not job.replayable or "final" not in job.manifests):
         rest = " A malformed row has to be corrected in the source." if job.counts.get("malformed") else ""
         raise JobRefused(f"Job {job.pk} has no refused rows that could be replayed.{rest}")
     there = set(job.manifests["staged"]["columns"])
@@ -166,7 +206,9 @@ def _must_be_replayable(job: Job, spec: SyncSpec, sync: Sync) -> None:
 def _told(job: Job, by: Actor) -> str:
     """The first event of a job."""
     what = ""
-    if job.replay_of is not None:
+    if job.test_row is not None:
+        what = f" to send row {job.test_row} of job {job.replay_of_id} alone, and keep the requests and answers"
+    elif job.replay_of is not None:
         what = f" to replay the {job.replay_of.replayable:,} refused rows of job {job.replay_of_id}"
     elif job.baseline:
         what = " as a baseline: what the source holds is recorded as known, and nothing is sent"
@@ -174,6 +216,8 @@ def _told(job: Job, by: Actor) -> str:
         what = " as a full resync"
     if job.preview:
         what += " as a preview: nothing is sent"
+    if job.canary_rows is not None:
+        what += f" with a canary of {job.canary_rows:,} rows"
     values = "".join(f" @{name} = '{value}'." for name, value in job.parameters.items())
     return f"Started by {by.name}{what}.{values}"
 
@@ -185,6 +229,8 @@ def _recorded(job: Job) -> dict[str, Any]:
         "preview": job.preview,
         "baseline": job.baseline,
         "replay_of": job.replay_of_id,
+        "test_row": job.test_row,
+        "canary": job.canary_rows,
         "parameters": job.parameters,
     }
     return {**changes, **{name: [None, value] for name, value in more.items() if value}}
@@ -222,42 +268,54 @@ def _wake(job: Job) -> None:
         log.warning("%s %s: %s", job, waits, error)
 
 
-def approve_job(job: Job, *, by: Actor, wake: bool = True) -> None:
+def approve_job(job: Job, *, by: Actor, wake: bool = True, of_canary: bool | None = None) -> None:
     """Let a job go on that waits for approval; exactly the plan that was stored is sent.
 
-    by: who approves; needs the permission to. wake: False when the caller works on the job itself. Raises Denied, and
-    JobRefused when it does not wait, when the sync was changed since, or when the plan is too old.
+    by: who approves; needs the permission to. wake: False when the caller works on the job itself. of_canary: whether
+    it waited behind its canary when `by` looked at it; None when nobody says. Raises Denied, and JobRefused when it
+    does not wait, when something was changed since, when the plan is too old, or when `by` started it itself and may
+    not approve that.
     """
     _must_wait(job, by)
-    same = (job.sync.source_id, job.sync.destination_id) == (job.source_id, job.destination_id)
-    if not same or not _spec_is_the_same(job):
+    way_out = f"Reject it with `reject_job {job.pk}` and start the sync again."
+    if approval.is_own(job, by):
         raise JobRefused(
-            f"The sync '{job.sync.name}' was changed since this plan was made, so the plan is void. "
-            f"Reject it with `reject_job {job.pk}` and start the sync again."
+            f"Job {job.pk} was started by {job.started_by}. Its sync wants somebody else to approve: whoever approves "
+            "must not be who started it."
         )
-    if job.planned_at is None or job.planned_at < timezone.now() - timedelta(hours=settings.SFSYNC_APPROVAL_HOURS):
-        raise JobRefused(
-            f"The plan is older than {settings.SFSYNC_APPROVAL_HOURS:g} hours. "
-            f"Reject it with `reject_job {job.pk}` and start the sync again."
-        )
-    changes = {"approved_by": by.name[:150], "reason": "", "next_poll_at": Now()}
-    _move(job, Status.LOADING, by, "approved", text=f"Approved by {by.name}.", **changes)
+    if void := approval.why_void(job):
+        raise JobRefused(f"{void} So the plan is void. {way_out}")
+    if approval.is_aged(job):
+        raise JobRefused(f"The plan is older than {settings.SFSYNC_APPROVAL_HOURS:g} hours. {way_out}")
+    canary = approval.canary_is_over(job)
+    if of_canary is not None and of_canary != canary:
+        raise JobRefused(f"Job {job.pk} waits for another decision by now. Look at it again before you decide.")
+    changes: dict[str, Any] = {"approved_by": by.name[:150], "reason": "", "next_poll_at": Now(), "canary_done": canary}
+    text = f"Approved by {by.name}{': the rows behind the canary are sent' if canary else ''}."
+    _move(job, by, "approved", lambda: move(job, Status.LOADING, text=text, **changes))
     if wake:
         transaction.on_commit(lambda: _wake(job))
 
 
-def _spec_is_the_same(job: Job) -> bool:
-    try:
-        return bool(job.sync.spec(parameters=job.parameters).hash() == job.spec_hash)
-    except BadParameters:  # it has others by now
-        return False
+def reject_job(job: Job, *, by: Actor, reason: str = "", wake: bool = True) -> None:
+    """End a job that waits for approval. Nothing of it is sent, or nothing behind its canary; what that sent counts.
 
-
-def reject_job(job: Job, *, by: Actor, reason: str = "") -> None:
-    """End a job that waits for approval without sending anything. Raises Denied, and JobRefused when it waits not."""
+    by: who rejects; needs the permission to approve. wake: False when the caller works on the job itself. Raises
+    Denied, and JobRefused when it does not wait.
+    """
     _must_wait(job, by)
     text = f"Rejected by {by.name}" + (f": {reason}" if reason else ".")
-    _move(job, Status.CANCELLED, by, "rejected", text=text, reason=text)
+    _end_waiting(job, by, "rejected", text, wake=wake)
+
+
+def _end_waiting(job: Job, by: Actor, action: str, text: str, *, wake: bool = True) -> None:
+    """End a job that has not begun, or waits; once it has sent a canary, what that did is written down first."""
+    if not approval.was_sent(job):
+        _move(job, by, action, lambda: move(job, Status.CANCELLED, text=text, reason=text))
+        return
+    _move(job, by, action, lambda: approval.end_the_rest(job, Status.CANCELLING, text))
+    if wake:
+        transaction.on_commit(lambda: _wake(job))
 
 
 def cancel_job(job: Job, *, by: Actor) -> None:
@@ -269,11 +327,11 @@ def cancel_job(job: Job, *, by: Actor) -> None:
     access.require(by, Permission.EXECUTE, job)
     text = f"Cancelled by {by.name}."
     if job.status in (Status.QUEUED, Status.WAITING_APPROVAL):
-        _move(job, Status.CANCELLED, by, "cancelled", text=text, reason=text)
+        _end_waiting(job, by, "cancelled", text)
         return
     if job.status not in (Status.PLANNING, Status.LOADING):
         raise JobRefused(f"Job {job.pk} is {job.get_status_display().lower()} and cannot be cancelled.")
-    _move(job, Status.CANCELLING, by, "cancelled", text=text, next_poll_at=Now())
+    _move(job, by, "cancelled", lambda: move(job, Status.CANCELLING, text=text, next_poll_at=Now()))
     Batch.all_objects.filter(job=job).exclude(state=BatchState.DONE).update(next_poll_at=Now())
     transaction.on_commit(lambda: _wake(job))
 
@@ -284,11 +342,12 @@ def _must_wait(job: Job, by: Actor) -> None:
         raise JobRefused(f"Job {job.pk} does not wait for approval; it is {job.get_status_display().lower()}.")
 
 
-def _move(job: Job, new: Status, by: Actor, action: str, *, text: str, **changes: Any) -> None:
+def _move(job: Job, by: Actor, action: str, step: Callable[[], None]) -> None:
+    """Take a step that changes the job's status, and put it on record."""
     old = job.status
     try:
         with transaction.atomic():
-            move(job, new, text=text, **changes)
-            audit.record(by, action, job, {"status": [old, new]})
+            step()
+            audit.record(by, action, job, {"status": [old, job.status]})
     except StatusChanged as error:
         raise JobRefused(f"{error} Look at it again before you decide.") from None

@@ -13,8 +13,14 @@ from jobs.storable import storable
 ALLOWED: dict[str, set[str]] = {
     Status.QUEUED: {Status.PLANNING, Status.FAILED, Status.CANCELLED},
     Status.PLANNING: {Status.WAITING_APPROVAL, Status.LOADING, Status.PLANNED, Status.FAILED, Status.CANCELLING},
-    # After a canary, what it sent is read back before the job ends.
-    Status.WAITING_APPROVAL: {Status.LOADING, Status.FAILED, Status.CANCELLING, Status.CANCELLED},
+    # After a canary, what became of its rows is written down before the job ends.
+    Status.WAITING_APPROVAL: {
+        Status.LOADING,
+        Status.FINISHING,
+        Status.FAILED,
+        Status.CANCELLING,
+        Status.CANCELLED,
+    },
     Status.LOADING: {Status.WAITING_APPROVAL, Status.FINISHING, Status.CANCELLING},
     Status.CANCELLING: {Status.CANCELLED},
     Status.FINISHING: {Status.SUCCEEDED, Status.PARTIAL, Status.FAILED},

@@ -16,8 +16,9 @@ from django.db.models import BooleanField, Case, Q, QuerySet, When
 from django.db.models.functions import Now
 
 from jobs import queue
+from jobs.approval import end_aged
 from jobs.leases import free
-from jobs.models import Batch, BatchState, Job, Status
+from jobs.models import BEHIND_THE_CANARY, Batch, BatchState, Job, Status
 from jobs.schedules import start_due
 
 log = logging.getLogger("sfsync.jobs")
@@ -31,9 +32,13 @@ MOVING = [Status.QUEUED, Status.PLANNING, Status.LOADING, Status.CANCELLING, Sta
 def claim_due(job: Job | None = None) -> list[tuple[str, int]]:
     """Claim what is due now, of all jobs or of one: (task name, primary key) each."""
     jobs = Job.all_objects.filter(status__in=MOVING)
-    batches = Batch.all_objects.filter(
-        Q(job__status=Status.LOADING, job__load_slot__isnull=False) | Q(job__status=Status.CANCELLING)
-    ).exclude(state=BatchState.DONE)
+    batches = (
+        Batch.all_objects.filter(
+            Q(job__status=Status.LOADING, job__load_slot__isnull=False) | Q(job__status=Status.CANCELLING)
+        )
+        .exclude(state=BatchState.DONE)
+        .exclude(BEHIND_THE_CANARY)
+    )
     if job is not None:
         jobs, batches = jobs.filter(pk=job.pk), batches.filter(job=job)
     claimed = [(queue.RUN_JOB, pk) for pk in _claim(jobs)]
@@ -81,8 +86,12 @@ def _resting() -> Case:
 
 
 def sweep() -> int:
-    """Start the syncs that are due, and hand on. Called by the clock. Returns how many tasks were sent."""
+    """Start the syncs that are due, end what nobody approved in time, and hand on. Called by the clock.
+
+    Returns how many tasks were sent.
+    """
     start_due()
+    end_aged()
     return hand_on()
 
 

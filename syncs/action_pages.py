@@ -125,7 +125,8 @@ class ActionPages:
         if request.method == "POST":
             given = _given(request, sync)
             try:
-                job = start_job(sync, by=actor_of(request), parameters=given, **options)
+                canary = _canary(request)
+                job = start_job(sync, by=actor_of(request), parameters=given, canary=canary, **options)
             except JobRefused as error:
                 if "asked" not in request.POST:
                     raise
@@ -135,6 +136,7 @@ class ActionPages:
                 messages.success(request, f"{what} {job.pk} of '{sync}' was started.")
                 return redirect("admin:jobs_job_change", job.pk)
         context = {"action": action, "cost": cost_of(sync), "parameters": _asked(request, sync)}
+        context["canary"] = request.POST.get("canary", "")[:10]
         return self._sync_page(request, "syncs/action.html", sync, title, **context)
 
     # --- parked rows ---
@@ -167,6 +169,16 @@ class ActionPages:
     def _sync_page(self, request: HttpRequest, template: str, sync: Sync, title: str, **context: Any) -> HttpResponse:
         shared = {**self.admin_site.each_context(request), "opts": self.opts, "sync": sync, "title": title}
         return TemplateResponse(request, template, {**shared, **context})
+
+
+def _canary(request: HttpRequest) -> int | None:
+    """The rows of the canary that were entered. Raises JobRefused when that is no number."""
+    text = request.POST.get("canary", "").strip()
+    if not text:
+        return None
+    if not (text.isascii() and text.isdecimal() and len(text) < 10):
+        raise JobRefused("The rows of a canary are a number, such as 10.")
+    return int(text)
 
 
 def _given(request: HttpRequest, sync: Sync) -> dict[str, str]:

@@ -21,7 +21,8 @@ from simple_salesforce.api import Salesforce
 
 from connections.redact import redacted
 from connections.salesforce.auth import AddressPolicy, SalesforceSettings, Token, login
-from connections.salesforce.errors import TransientError, request_error
+from connections.salesforce.errors import MisconfiguredError, TransientError, request_error
+from connections.salesforce.exchanges import recorder
 from connections.salesforce.wire import DEFAULT_TIMEOUT, is_network_error, network_error, new_http
 
 # `Sforce-Call-Options` marks our writes in change events; auto assign is off because REST's own default is on.
@@ -90,6 +91,8 @@ class SalesforceSession:
         self._login_lock = threading.Lock()
         self._count_lock = threading.Lock()
         self._token: Token | None = None
+        self._org_id = ""
+        self._moved_to = ""
         self._rest: Salesforce | None = None
         self._calls = 0
         self._limit_info: LimitInfo | None = None
@@ -124,6 +127,11 @@ class SalesforceSession:
         """What the time is by Salesforce's clock, never later than it is; None before the first answer that told."""
         ahead = self._clock_ahead
         return None if ahead is None else datetime.fromtimestamp(time.monotonic() + ahead, UTC)
+
+    @property
+    def has_moved(self) -> bool:
+        """A login led to another Salesforce org than the ones before, so this session makes no further call."""
+        return bool(self._moved_to)
 
     @property
     def identity(self) -> Identity:
@@ -211,6 +219,8 @@ class SalesforceSession:
         full_path = path if path.startswith("/") else f"{self.data_path}/{path}"
         all_headers = {**_DATA_HEADERS, **(headers or {}), "Authorization": f"Bearer {token.access_token}"}
         self._count_call()
+        record, secret = recorder(), token.access_token
+        exchange = record and record.asked(method, full_path, all_headers, data, secret)
         try:
             answer = self._http.request(
                 method,
@@ -223,11 +233,16 @@ class SalesforceSession:
                 # A redirect would carry the request past the address policy.
                 allow_redirects=False,
             )
+            if record and exchange:
+                record.answered(exchange, answer, secret)
         except Exception as error:
             if not is_network_error(error):
                 raise
+            failure = network_error(error, doing, changes=method in _CHANGING)
+            if record and exchange:
+                record.failed(exchange, failure, secret)
             # `from None`: the request inside the exception holds the token.
-            raise network_error(error, doing, changes=method in _CHANGING) from None
+            raise failure from None
         used = _API_USAGE.search(answer.headers.get("Sforce-Limit-Info", ""))
         if used:
             self._limit_info = LimitInfo(int(used[1]), int(used[2]))
@@ -248,6 +263,8 @@ class SalesforceSession:
             meter.made += 1
 
     def _current_token(self) -> Token:
+        if self._moved_to:
+            raise self._has_moved_error()
         token = self._token
         return token if token is not None else self._renewed_token(None)
 
@@ -257,10 +274,23 @@ class SalesforceSession:
             if self._token is stale:
                 self._count_call()
                 self._token = None
-                self._token = login(self._settings, self._http, self._policy, self._timeout)
+                token = login(self._settings, self._http, self._policy, self._timeout)
+                # Whoever uses this session looked at its Salesforce org once: that stays true for every call of it.
+                if self._org_id and token.org_id != self._org_id:
+                    self._moved_to = token.org_id
+                    raise self._has_moved_error()
+                self._org_id, self._token = token.org_id, token
+            if self._moved_to:
+                raise self._has_moved_error()
             if self._token is None:
                 raise TransientError("Another thread's login at Salesforce failed a moment ago.")
             return self._token
+
+    def _has_moved_error(self) -> MisconfiguredError:
+        return MisconfiguredError(
+            f"The connection led to the Salesforce org {self._org_id}, and now leads to the Salesforce org "
+            f"{self._moved_to}. Set it right again, or start the sync again to plan for that one."
+        )
 
 
 def _expired(answer: requests.Response, doing: str) -> bool:

@@ -30,6 +30,7 @@ class JobSerializer(serializers.ModelSerializer):
             "undo_of",
             "test_row",
             "canary_rows",
+            "canary_done",
             "forecast",
             "parameters",
             "salesforce_org_id",
@@ -85,6 +86,29 @@ class RejectSerializer(serializers.Serializer):
     reason = serializers.CharField(
         default="", allow_blank=True, max_length=500, help_text="Why; it stands in the record of the job."
     )
+
+
+class TestSerializer(serializers.Serializer):
+    row = serializers.IntegerField(
+        min_value=1, max_value=LARGEST_NUMBER, help_text="Number of the row in the source, as the job read it."
+    )
+
+
+class ExchangeSerializer(serializers.Serializer):
+    number = serializers.IntegerField(help_text="From 1, in each look at the batch.")
+    at = serializers.DateTimeField(help_text="When it went out.")
+    method = serializers.CharField()
+    path = serializers.CharField(help_text="With its query.")
+    request_headers = serializers.DictField(child=serializers.CharField(), help_text="Without those that are secret.")
+    request_body = serializers.CharField(help_text="At most 100 kB.")
+    status = serializers.IntegerField(allow_null=True, help_text="Of the answer; null when there is none.")
+    answer_headers = serializers.DictField(child=serializers.CharField())
+    answer_body = serializers.CharField(help_text="At most 100 kB.")
+    error = serializers.CharField(help_text="Why there is no answer.")
+
+
+class ExchangesSerializer(serializers.Serializer):
+    results = ExchangeSerializer(many=True)
 
 
 class RowErrorSerializer(serializers.Serializer):

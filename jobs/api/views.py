@@ -12,11 +12,12 @@ from rest_framework.request import Request
 from rest_framework.response import Response
 from rest_framework.utils.urls import replace_query_param
 
-from jobs import files, plans, results, start
+from jobs import exchanges, files, plans, results, start
 from jobs.api.serializers import (
     BatchSerializer,
     ErrorGroupSerializer,
     EventSerializer,
+    ExchangesSerializer,
     JobSerializer,
     PlannedRowsSerializer,
     PlanQuery,
@@ -24,6 +25,7 @@ from jobs.api.serializers import (
     RowErrorsQuery,
     RowErrorsSerializer,
     RowSerializer,
+    TestSerializer,
 )
 from jobs.errors import JobRefused
 from jobs.models import Batch, ErrorGroup, Job, JobEvent, Status
@@ -56,10 +58,11 @@ class JobView(Readable):
         "approve": Permission.APPROVE,
         "reject": Permission.APPROVE,
         "replay": Permission.EXECUTE,
+        "test": Permission.EXECUTE,
     }
-    slow = frozenset({"plan", "plan_csv", "replay", "refused_csv", "row_errors", "row_error"})
+    slow = frozenset({"plan", "plan_csv", "replay", "test", "refused_csv", "row_errors", "row_error", "exchanges"})
     answers = {JobRefused: Conflict}
-    more_errors = dict.fromkeys(("plan", "plan_csv", "refused_csv", "row_errors", "row_error"), ("409",))
+    more_errors = dict.fromkeys(("plan", "plan_csv", "refused_csv", "row_errors", "row_error", "exchanges"), ("409",))
 
     @extend_schema(request=None, responses=JobSerializer)
     @action(detail=True, methods=["post"], filterset_class=None)
@@ -72,7 +75,7 @@ class JobView(Readable):
     @extend_schema(request=None, responses=JobSerializer)
     @action(detail=True, methods=["post"], filterset_class=None)
     def approve(self, request: Request, pk: str) -> Response:
-        """Let a job go on that waits for approval; exactly what it planned is sent."""
+        """Let a job go on that waits for approval, or behind its canary; exactly what it planned is sent."""
         job = self.get_object()
         start.approve_job(job, by=self.actor)
         return Response(JobSerializer(job).data)
@@ -80,7 +83,7 @@ class JobView(Readable):
     @extend_schema(request=RejectSerializer, responses=JobSerializer)
     @action(detail=True, methods=["post"], filterset_class=None)
     def reject(self, request: Request, pk: str) -> Response:
-        """End a job that waits for approval; nothing is sent."""
+        """End a job that waits for approval; nothing is sent, or nothing behind its canary."""
         job = self.get_object()
         start.reject_job(job, by=self.actor, reason=self.input(RejectSerializer)["reason"])
         return Response(JobSerializer(job).data)
@@ -92,6 +95,22 @@ class JobView(Readable):
         job: Any = self.get_object()
         again = start.start_job(job.sync, by=self.actor, replay_of=job)
         return Response(JobSerializer(again).data, status=201)
+
+    @extend_schema(request=TestSerializer, responses={201: OpenApiResponse(JobSerializer, "The job that was started.")})
+    @action(detail=True, methods=["post"], filterset_class=None)
+    def test(self, request: Request, pk: str) -> Response:
+        """Start a job of the same sync that sends one row of what this one read, and keeps the requests and answers."""
+        job: Any = self.get_object()
+        row = self.input(TestSerializer)["row"]
+        test = start.start_job(job.sync, by=self.actor, replay_of=job, test_row=row)
+        return Response(JobSerializer(test).data, status=201)
+
+    @extend_schema(responses=ExchangesSerializer)
+    @action(detail=True, filterset_class=None, pagination_class=None)
+    def exchanges(self, request: Request, pk: str) -> Response:
+        """What the test of one row sent, and what Salesforce answered, in order. Of any other job: a conflict."""
+        job: Any = self.get_object()
+        return Response(ExchangesSerializer({"results": exchanges.exchanges_of(job)}).data)
 
     @extend_schema(responses=EventSerializer(many=True))
     @action(detail=True, filterset_class=None, pagination_class=OldestFirst)

@@ -330,6 +330,14 @@ class RunSerializer(serializers.Serializer):
         help_text="Values by name; those that are not given have their defaults.",
     )
 
+    canary = serializers.IntegerField(
+        default=None,
+        allow_null=True,
+        min_value=1,
+        max_value=1_000_000,
+        help_text="Send so many rows first; then the job waits until somebody lets it go on.",
+    )
+
     def validate(self, attrs: dict[str, Any]) -> dict[str, Any]:
         """Raises ValidationError when both a full resync and a baseline are asked for."""
         if attrs["full_resync"] and attrs["baseline"]:

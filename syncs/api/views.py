@@ -143,6 +143,7 @@ class SyncView(Editable):
             return None
         names = ("full_resync", "baseline", "preview")
         same = job.sync_id == sync.pk and all(getattr(job, name) == options[name] for name in names)
+        same = same and job.canary_rows == options["canary"]
         if not same or not options["parameters"].items() <= job.parameters.items():
             raise Unprocessable("This Idempotency-Key was used for another start. Take a new one for each.")
         return Response(JobSerializer(job).data, headers={"Idempotent-Replayed": "true"})

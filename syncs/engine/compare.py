@@ -63,12 +63,15 @@ class Asked:
     """How a plan is to be made.
 
     short: the source is known to be incomplete, so nothing is deleted. baseline: valid rows are put on record and
-    nothing is sent. some_rows: these are not all rows of the source, so none has left it. started_at: the job's start.
+    nothing is sent. some_rows: these are not all rows of the source, so none has left it. canary: so many rows are sent
+    before all others. one_row: it is one row, whose request somebody wants to see. started_at: the job's start.
     """
 
     short: bool = False
     baseline: bool = False
     some_rows: bool = False
+    canary: int = 0
+    one_row: bool = False
     started_at: datetime = dataclasses.field(default_factory=lambda: datetime.now(UTC))
 
 
@@ -186,7 +189,7 @@ class _Planner:
         self._fields = tuple(line.field.name for line in self.decision.compared)
         self.rows_file = folder / f"{prefix}-plan.parquet"
         self.errors_file = folder / f"{prefix}-plan-errors.parquet"
-        self._payloads = PlannedFiles(spec, folder, prefix)
+        self._payloads = PlannedFiles(spec, folder, prefix, canary=asked.canary, one_row=asked.one_row)
         self._actions: dict[str, int] = {}
         self._dropped: dict[str, int] = {}
         self._tally = Tally(self._transform.lines)
@@ -277,7 +280,8 @@ class _Planner:
                 self._workspace.check()
                 if not self.decision.looks_first:
                     self._look_at(table)
-                writer.add(self._planned(table, schema))
+                for part in self._with_the_canary_apart(table):
+                    writer.add(self._planned(part, schema))
                 if progress is not None:
                     progress(writer.rows)
             self._withheld_reason = self._why_withheld()
@@ -342,6 +346,14 @@ class _Planner:
         masks += [(f"soft_{m}", pa.int64()) for m in self._transform.soft_masks]
         numbers = [("_row", pa.int64()), ("_seq", pa.int64())]
         return pa.schema([*numbers, *((name, pa.string()) for name in names), ("batch", pa.int32()), *hashes, *masks])
+
+    def _with_the_canary_apart(self, table: pa.Table) -> Iterator[pa.Table]:
+        """The rows up to the last one of the canary, and those behind it: so it has the first rows of the plan."""
+        sent = pc.is_in(table.column("action"), pa.array(_OPERATIONS))
+        if self._staged.waves:
+            sent = pc.and_(sent, pc.equal(table.column("_wave"), 0))
+        cut = self._payloads.cut(sent)
+        yield from (part for part in (table.slice(0, cut), table.slice(cut)) if part.num_rows)
 
     def _planned(self, table: pa.Table, schema: pa.Schema) -> pa.Table:
         """The plan's lines for decided rows of the source, whose payload is written on the way."""

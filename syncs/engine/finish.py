@@ -112,6 +112,21 @@ def finish(
     return Final(outcomes_file, errors_file, source, dropped, errors, groups, _imbalance(source, dropped))
 
 
+def refused_by_code(workspace: Workspace, outcome_files: Sequence[Path]) -> dict[str, int]:
+    """How many rows Salesforce refused in their last attempts, by its status code, the most frequent first.
+
+    outcome_files: of all attempts, of one batch in the order of its attempts.
+    """
+    if not outcome_files:
+        return {}
+    with workspace.connect() as connection:
+        found = connection.execute(
+            f"SELECT split_part(error, ':', 1), count(*) FROM ({_last_attempts(outcome_files)}) "
+            f"WHERE outcome = '{FAILED}' GROUP BY 1 ORDER BY 2 DESC, 1"
+        ).fetchall()
+    return dict(found)
+
+
 def _write(connection: duckdb.DuckDBPyConnection, workspace: Workspace, query: str, schema: pa.Schema, to: Path) -> int:
     with TableWriter(to, schema) as writer:
         for batch in stream(connection, query):

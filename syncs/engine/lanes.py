@@ -12,17 +12,18 @@ FEW_ROWS = 2_000
 SERIAL_ROWS = 10_000
 
 
-def lane_of(spec: SyncSpec, operation: Operation, rows: int) -> Lane:
+def lane_of(spec: SyncSpec, operation: Operation, rows: int, *, one_row: bool = False) -> Lane:
     """The lane for rows of one operation. rows: how many the job sends with it, in all batches together.
 
     A plain insert goes by bulk, because one can ask a Salesforce job what became of it; only duplicate rules that are
-    to be overridden force it into collections.
+    to be overridden force it into collections. one_row: somebody wants to see the request and the answer of a row, so
+    an insert with a key goes by a call, too: after a lost answer its record is looked up by that key.
     """
     if spec.publishes:
         return "events"
     if operation == "delete":
         return "collections" if rows <= FEW_ROWS and not spec.hard_delete else "bulk"
-    if spec.duplicate_rules == "allow_save":
+    if spec.duplicate_rules == "allow_save" or (one_row and spec.key_fields):
         return "collections"
     return "collections" if rows <= FEW_ROWS and operation != "insert" else "bulk"
 

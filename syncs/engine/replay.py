@@ -1,4 +1,4 @@
-"""The refused rows of an earlier job as a source of their own."""
+"""Rows of an earlier job as a source of their own: all that were refused, or one."""
 
 from __future__ import annotations
 
@@ -25,10 +25,20 @@ def replay(workspace: Workspace, staged: Staged, errors_file: Path, to: Path) ->
     records are left out: they are no rows. So are rows that went on with a violation: they were sent. Raises
     `Interrupted`, `DiskFull` and `OutOfMemory`.
     """
-    beside = to.with_name(f"{to.stem}-padded.parquet")
-    trimmed = [0] * len(staged.columns)
     wanted = f"{REFUSED} AND code <> {literal(rules.MALFORMED)}"
     refused = f"(SELECT _row FROM {parquet(errors_file)} WHERE _row IS NOT NULL AND {wanted})"
+    return _rows_of(workspace, staged, refused, to)
+
+
+def one_row(workspace: Workspace, staged: Staged, row: int, to: Path) -> Staged:
+    """Write a staged table with one row of another one, under its number there. As `replay`; no row: an empty table."""
+    return _rows_of(workspace, staged, f"(SELECT {int(row)}::BIGINT AS _row)", to)
+
+
+def _rows_of(workspace: Workspace, staged: Staged, refused: str, to: Path) -> Staged:
+    """Write a staged table with those rows whose `_row` stands in the FROM item `refused`."""
+    beside = to.with_name(f"{to.stem}-padded.parquet")
+    trimmed = [0] * len(staged.columns)
     with workspace.connect(ordered=True) as connection:
         ranges = row_ranges(connection, refused)
         rows = _copy(workspace, connection, staged.path, refused, ranges, to)

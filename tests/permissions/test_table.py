@@ -39,6 +39,8 @@ BODIES: dict[tuple[str, str], Any] = {
     ("api-connections-detail", "PATCH"): {"description": "Changed"},
     ("api-connections-count", "POST"): {"object": "Account", "filter": ""},
     ("api-syncs-detail", "PATCH"): {"description": "Changed"},
+    ("admin:jobs_job_test", "POST"): {"row": 1},
+    ("api-jobs-test", "POST"): {"row": 1},
     **{(name, "POST"): {"post": "yes"} for name in ROUTES if name.endswith("_delete")},
 }
 

@@ -22,9 +22,14 @@ def work_here(job: Job, verbosity: int) -> NoReturn:
     errors, 3 waits for approval.
     """
     console = Console()
+    end_with_outcome(console, follow_here(console, job, verbosity))
+
+
+def follow_here(console: Console, job: Job, verbosity: int) -> Job:
+    """Do the work of `work_here`; the job as it is then."""
     with quiet_console(verbosity):
         try:
-            job = _follow(job, console)
+            return _follow(job, console)
         except KeyboardInterrupt:
             job.refresh_from_db()
             try:
@@ -32,7 +37,11 @@ def work_here(job: Job, verbosity: int) -> NoReturn:
             except JobRefused as refused:
                 console.print(str(refused))
             # What was sent is read back before the command ends.
-            job = _follow(job, console)
+            return _follow(job, console)
+
+
+def end_with_outcome(console: Console, job: Job) -> NoReturn:
+    """Show what became of a job, and end the process with the code that tells it."""
     show_outcome(console, job)
     if job.status == Status.WAITING_APPROVAL:
         console.print(

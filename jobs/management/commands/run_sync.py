@@ -18,6 +18,12 @@ class Command(JobCommand):
         add_sync_arguments(parser)
         parser.add_argument("--queue", action="store_true", help="Leave it to the workers and return at once.")
         add_parameter_argument(parser)
+        parser.add_argument(
+            "--canary",
+            type=int,
+            metavar="ROWS",
+            help="Send so many rows first; then wait until somebody lets it go on.",
+        )
         what = parser.add_mutually_exclusive_group()
         what.add_argument(
             "--full-resync", action="store_true", help="Send every row, whatever Salesforce is known to hold."
@@ -33,6 +39,7 @@ class Command(JobCommand):
             by=whoever_types(sync),
             full_resync=options["full_resync"],
             baseline=options["baseline"],
+            canary=options["canary"],
             parameters=dict(options["parameter"]),
             wake=bool(options["queue"]),
         )
