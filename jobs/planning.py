@@ -17,7 +17,7 @@ from django.db import transaction
 from django.utils import timezone
 from django.utils.functional import cached_property
 
-from connections import kinds
+from connections import budget, kinds
 from connections.models import Connection
 from connections.salesforce.describe import ObjectDescribe
 from connections.salesforce.discover import describe_object
@@ -112,6 +112,7 @@ class Planner:
     def _describe(self) -> dict[str, Any]:
         session = salesforce_session(self.job.destination)
         org_id = session.identity.org_id
+        budget.refresh(session)
         described = describe_object(session, self.spec.object)
         parents = {name: describe_object(session, name) for name in lookups.objects_of(self.spec, described)}
         described = dataclasses.replace(described, parents=parents)
@@ -121,7 +122,9 @@ class Planner:
                 json.dump(described.to_json(), file)
                 file.flush()
                 os.fsync(file.fileno())
-        Connection.all_objects.filter(pk=self.job.destination_id).update(salesforce_org_id=org_id)
+        Connection.all_objects.filter(pk=self.job.destination_id).update(
+            salesforce_org_id=org_id, salesforce_org_key=session.identity.org_key
+        )
         self.job.salesforce_org_id = org_id
         versions = [self.job.source.settings_version, self.job.destination.settings_version]
         self.lease.save(salesforce_org_id=org_id, connection_versions=versions)
