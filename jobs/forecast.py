@@ -94,8 +94,9 @@ def speed_of(job: Job) -> Speed:
     """How long Salesforce jobs of earlier jobs of the same sync took; where there were none, of the same Salesforce org
     and organization."""
     ended = Batch.all_objects.filter(organization_id=job.organization_id, state=BatchState.DONE, lane="bulk")
-    for asked in ({"job__sync": job.sync_id}, {"job__salesforce_org_id": job.salesforce_org_id}):
-        newest = ended.filter(**asked).exclude(job=job).order_by("-pk").values_list("outcomes", flat=True)
+    same_org = {"job__salesforce_org_id": job.salesforce_org_id}
+    for asked in ({"job__sync": job.sync_id}, same_org):
+        newest = ended.filter(**asked).order_by("-pk").values_list("outcomes", flat=True)
         seen = list(itertools.islice(_seen(newest[: 4 * _SEEN]), _SEEN))
         if seen:
             return Speed(tuple(seen))

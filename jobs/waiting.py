@@ -77,6 +77,6 @@ def goes_on(batch: Batch) -> None:
 
 
 def _pause(spent: BudgetSpent) -> float:
-    # Whoever comes first asks Salesforce; the others come after it has answered. Nobody overlooks for long that somebody
-    # cancelled, or raised the share: that costs no call.
+    # Whoever comes first asks Salesforce; the others come after it has answered. Looking into the database costs no
+    # call, and shows within a minute that somebody cancelled or raised the share.
     return min(_LONGEST, spent.retry_after or 1.0) + random.uniform(0.1, 1.0)
