@@ -387,7 +387,13 @@ def standings(connection: Connection) -> list[Standing]:
 
 
 def left(org_key: str, name: LimitName) -> int | None:
-    """How much of our share of a limit is left for jobs; None when that is not known."""
+    """How much of our share of a limit is left for jobs; None when that is not known.
+
+    What this thread has reserved is given back before, so that it counts as left.
+    """
+    block = (_blocks.get() or {}).get(org_key)
+    if block is not None and (block.left or block.spent or block.lost):
+        _exchange(org_key, block, 0)
     found = standing(org_key, name, days=1)
     if found.left is None or found.max is None:
         return None

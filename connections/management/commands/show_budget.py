@@ -46,8 +46,6 @@ def _find(name: str, organization: str | None) -> Connection:
         return found[0]
     if found:
         slugs = ", ".join(sorted(each.organization.slug for each in found))
-        raise CommandError(
-            f"Several organizations have a connection '{name}': {slugs}. Add --organization SLUG."
-        )
+        raise CommandError(f"Several organizations have a connection '{name}': {slugs}. Add --organization SLUG.")
     names = ", ".join(dict.fromkeys(rows.order_by("name").values_list("name", flat=True)[:20])) or "none yet"
     raise CommandError(f"There is no Salesforce connection '{name}'. Salesforce connections: {names}.")
