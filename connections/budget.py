@@ -207,7 +207,7 @@ def _granted(row: OrgLimit, reserved: int, calls: int, looking: bool) -> int:
     if looking:
         return calls if room >= calls or _may_look_beyond(row) else 0
     room -= _looks_of(row.max)
-    return max(calls, min(_BLOCK, room // 10)) if room >= calls else 0
+    return max(calls, min(_BLOCK, room // 20)) if room >= calls else 0
 
 
 def _may_look_beyond(row: OrgLimit) -> bool:

@@ -86,7 +86,9 @@ class Planner:
 
     def _save_manifest(self, name: str, manifest: dict[str, Any]) -> None:
         self.job.manifests = {**self.job.manifests, name: manifest}
-        self.lease.save(manifests=self.job.manifests, failures=0)
+        # Whatever it waited for is over.
+        self.job.reason = ""
+        self.lease.save(manifests=self.job.manifests, failures=0, reason="")
 
     def _still_planning(self, **progress: Any) -> None:
         """Write how far it is, and stop here when the job was cancelled meanwhile."""
