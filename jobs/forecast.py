@@ -73,8 +73,8 @@ def cost_of(batches: Iterable[Sized], spec: SyncSpec, speed: Speed, *, tick: flo
     by_bulk, by_calls = 0.0, 0.0
     for batch in batches:
         if batch.lane == "bulk":
-            seconds = speed.about(batch.rows)
-            calls += CALLS_PER_SALESFORCE_JOB + looks(seconds, speed.expected(batch.rows), tick)
+            seconds = speed.expected(batch.rows)
+            calls += CALLS_PER_SALESFORCE_JOB + looks(seconds, tick)
             calls += _asks_for_a_rule(spec, batch.operation)
             bulk += bulk_batches(batch.rows)
             by_bulk += seconds

@@ -9,8 +9,8 @@ from collections.abc import Sequence
 LONGEST = 10.0  # seconds between two looks
 # Jobs of the same size do not take the same time; the first look comes so much later than expected.
 _LATER = 1.15
-# Where nothing is known of earlier jobs. Small ones wait for their turn rather than work.
-_START_SECONDS, _ROWS_PER_SECOND = 0.5, 10_000
+# A guess, where nothing is known of earlier jobs.
+_START_SECONDS, _ROWS_PER_SECOND = 0.2, 20_000
 
 
 @dataclasses.dataclass(frozen=True)
@@ -24,39 +24,30 @@ class Speed:
         """What a job's forecast holds as "speed"."""
         return cls(tuple((int(rows), float(seconds)) for rows, seconds in data))
 
-    def expected(self, rows: int) -> float | None:
-        """Seconds that a Salesforce job of so many rows will take; None where no job of about that size was seen."""
+    def expected(self, rows: int) -> float:
+        """Seconds that a Salesforce job of so many rows will take; a guess where none of about that size was seen."""
         near = [(took, seconds) for took, seconds in self.seen if took and 1 / 4 <= rows / took <= 4]
         if not near:
-            return None
+            return _START_SECONDS + rows / _ROWS_PER_SECOND
         closest = min(abs(math.log(rows / took)) for took, _ in near)
         each = sorted(s * rows / took for took, s in near if abs(math.log(rows / took)) <= closest + 0.05)
         return each[len(each) // 2]
 
-    def about(self, rows: int) -> float:
-        """The same, with a guess where nothing is known."""
-        known = self.expected(rows)
-        return _START_SECONDS + rows / _ROWS_PER_SECOND if known is None else known
 
-
-def next_look(elapsed: float, expected: float | None, tick: float) -> float:
+def next_look(elapsed: float, expected: float, tick: float) -> float:
     """Seconds until the next look.
 
-    elapsed: since Salesforce was told to begin. expected: how long it will take, None when that is not known. tick: the
-    shortest pause.
+    elapsed: since Salesforce was told to begin. expected: how long it will take. tick: the shortest pause.
     """
-    if expected is not None and elapsed < expected * _LATER:
-        pause = expected * _LATER - elapsed
-    else:
-        pause = elapsed if expected is None else elapsed / 4
+    pause = expected * _LATER - elapsed if elapsed < expected * _LATER else elapsed / 4
     return min(LONGEST, max(tick, pause))
 
 
-def looks(seconds: float, expected: float | None, tick: float) -> int:
-    """How many looks it takes until one finds a Salesforce job of so many seconds ended."""
+def looks(seconds: float, tick: float) -> int:
+    """How many looks it takes until one finds that a Salesforce job has ended which takes as long as expected."""
     elapsed, count = 0.0, 0
     while elapsed < seconds or not count:
         # Somebody finds that it is time, on average, half a tick later.
-        elapsed += next_look(elapsed, expected, tick) + tick / 2
+        elapsed += next_look(elapsed, seconds, tick) + tick / 2
         count += 1
     return count
