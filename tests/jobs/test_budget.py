@@ -235,3 +235,23 @@ def test_the_budget_is_shown_to_those_who_may_read_a_connection(sync, client, li
     assert [each["used"] for each in calls["by_us"]] == [api_calls(job)]
     call_command("show_budget", sync.destination.name)
     assert f"API calls: {calls['used']:,} of 15,000 used, 0 set aside" in capsys.readouterr().out
+
+
+def test_events_are_taken_from_the_hourly_limit_before_they_are_published(sandbox):
+    sync = make_people_sync(
+        sandbox,
+        object="Order_Event__e",
+        key_fields=[],
+        mode="insert",
+        compare="nothing",
+        mappings={"Order_Number__c": "id"},
+        when_over_budget="stop",
+    )
+    write_csv(sync.organization, "people.csv", people(500))
+    job = run(sync)
+    assert job.status == Status.SUCCEEDED and job.forecast["events"] == 500
+    events = OrgLimit.objects.get(name=LimitName.EVENTS)
+    assert events.used == 500 and events.max == 50_000
+    OrgLimit.objects.filter(pk=events.pk).update(used=39_700)
+    job = run(sync)
+    assert job.status == Status.FAILED and "About 500 published events are needed." in job.reason
