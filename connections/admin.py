@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 from urllib.parse import urlencode
 
+from django.conf import settings
 from django.contrib import admin, messages
 from django.db.models import PROTECT, ManyToOneRel, Model, OuterRef, QuerySet, Subquery
 from django.http import HttpRequest, HttpResponse
@@ -13,7 +14,7 @@ from django.template.response import TemplateResponse
 from django.urls import URLPattern, reverse
 from django.utils.html import format_html, format_html_join
 
-from connections import kinds, uploads
+from connections import budget, kinds, uploads
 from connections.admin_pages import ConnectionPages
 from connections.forms import form_for, names_of
 from connections.models import Connection, ConnectionCheck
@@ -127,6 +128,8 @@ class ConnectionAdmin(ConnectionPages):
             "may_execute": access.may(actor, Permission.EXECUTE, obj),
             "may_write": access.may(actor, Permission.WRITE, obj),
             "reads_files": reads_files,
+            "budget": budget.standings(obj) if self.has_view_permission(request, obj) else [],
+            "share": f"{settings.SFSYNC_ORG_SHARE_PERCENT:g}",
             "files": uploads.stored_files(obj) if reads_files else [],
             "upload_mb": self.upload_mb,
         }

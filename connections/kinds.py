@@ -14,7 +14,7 @@ from connections.declare import SettingsError
 
 if TYPE_CHECKING:
     from connections.models import Connection
-    from connections.salesforce.session import SalesforceSession
+    from connections.salesforce.session import CallBudget, SalesforceSession
     from connections.sources.base import Source
     from orgs.models import Organization
 
@@ -101,10 +101,13 @@ def open_source(connection: Connection) -> Source:
     return source
 
 
-def open_salesforce(connection: Connection, timeout: tuple[float, float] | None = None) -> SalesforceSession:
+def open_salesforce(
+    connection: Connection, timeout: tuple[float, float] | None = None, budget: CallBudget | None = None
+) -> SalesforceSession:
     """A session with the Salesforce org of a connection; it logs in on its first call.
 
-    timeout: seconds to connect, and to wait for the next byte; None for those that suit large loads.
+    timeout: seconds to connect, and to wait for the next byte; None for those that suit large loads. budget: asked
+    before each call; None for calls without limit.
     """
     if not connection.is_salesforce:
         raise SettingsError(f"The connection '{connection.name}' is no Salesforce org.")
@@ -115,4 +118,5 @@ def open_salesforce(connection: Connection, timeout: tuple[float, float] | None 
         build_settings(connection.kind, connection.all_settings()),
         address_policy=address_policy(),
         timeout=timeout or DEFAULT_TIMEOUT,
+        budget=budget,
     )

@@ -26,6 +26,8 @@ class Connection(TenantModel):
     salesforce_org_id = models.CharField(
         max_length=18, blank=True, default="", editable=False, help_text="The Salesforce org of the last login."
     )
+    # With the host that the login led to; see `Identity.org_key`.
+    salesforce_org_key = models.CharField(max_length=40, blank=True, default="", editable=False)
     created_at = models.DateTimeField(auto_now_add=True)
     grants = GenericRelation(Grant)
 
@@ -136,3 +138,65 @@ class Discovered(TenantModel):
 
     def __str__(self) -> str:
         return f"{self.what} of {self.connection}"
+
+
+class LimitName(models.TextChoices):
+    """Limits of a Salesforce org, by the names that Salesforce gives them."""
+
+    CALLS = "DailyApiRequests", "API calls"
+    BATCHES = "DailyBulkApiBatches", "bulk batches"
+    EVENTS = "HourlyPublishedPlatformEvents", "published events"
+
+
+class OrgLimit(models.Model):
+    """What is known of one limit of one Salesforce org. Of no tenant: all that use the Salesforce org share it.
+
+    See docs/adr/0014-one-budget-per-salesforce-org.md.
+    """
+
+    org_key = models.CharField(max_length=40)
+    name = models.CharField(max_length=40, choices=LimitName.choices)
+    max = models.PositiveBigIntegerField(null=True, help_text="As Salesforce last told; null before.")
+    used = models.PositiveBigIntegerField(default=0, help_text="As Salesforce last told, and what we used since.")
+    told_at = models.DateTimeField(null=True, help_text="When the request was sent whose answer told it.")
+    # Calls that we know to be over, ever; and how many they were before that request. What lies between is not in what
+    # its answer told, whatever the clocks say.
+    made = models.PositiveBigIntegerField(default=0)
+    made_when_told = models.PositiveBigIntegerField(default=0)
+    taken_at = models.DateTimeField(null=True, help_text="When we last used some of it.")
+    # How often Salesforce was asked in a row without there being room, and when it may be asked again.
+    looks = models.PositiveIntegerField(default=0)
+    look_at = models.DateTimeField(null=True)
+
+    class Meta:
+        constraints = [models.UniqueConstraint(fields=["org_key", "name"], name="limit_once_per_salesforce_org")]
+
+    def __str__(self) -> str:
+        return f"{self.get_name_display()} of {self.org_key}"
+
+
+class CallLease(models.Model):
+    """Calls that somebody may be making right now. One that expired counts as used."""
+
+    org_key = models.CharField(max_length=40, db_index=True)
+    token = models.CharField(max_length=32, unique=True)
+    calls = models.PositiveIntegerField()
+    expires_at = models.DateTimeField()
+
+    def __str__(self) -> str:
+        return f"{self.calls} calls of {self.org_key}"
+
+
+class UsedOfLimit(models.Model):
+    """What we used of a limit on one day (UTC), over all organizations."""
+
+    org_key = models.CharField(max_length=40)
+    name = models.CharField(max_length=40, choices=LimitName.choices)
+    day = models.DateField()
+    used = models.PositiveBigIntegerField(default=0)
+
+    class Meta:
+        constraints = [models.UniqueConstraint(fields=["org_key", "name", "day"], name="use_once_per_limit_and_day")]
+
+    def __str__(self) -> str:
+        return f"{self.used} {self.get_name_display()} of {self.org_key} on {self.day}"

@@ -6,6 +6,7 @@ import threading
 from typing import TYPE_CHECKING
 
 from connections import kinds
+from connections.budget import OrgBudget
 from connections.models import Connection
 
 if TYPE_CHECKING:
@@ -25,7 +26,7 @@ def salesforce_session(connection: Connection) -> SalesforceSession:
                 _sessions.pop(old).close()
             while len(_sessions) >= _MOST:
                 _sessions.pop(next(iter(_sessions))).close()
-            _sessions[key] = kinds.open_salesforce(connection)
+            _sessions[key] = kinds.open_salesforce(connection, budget=OrgBudget())
         return _sessions[key]
 
 

@@ -23,7 +23,10 @@ from typing import cast
 from django.conf import settings
 from django.db.models import F
 from django.db.models.functions import Now
+from django.utils import timezone
 
+from connections import budget
+from connections.models import LimitName
 from connections.salesforce import assignment, bulk
 from connections.salesforce.errors import (
     JobGone,
@@ -34,9 +37,11 @@ from connections.salesforce.errors import (
     what_to_do_about_job,
 )
 from jobs import files
+from jobs.forecast import CALLS_PER_SALESFORCE_JOB, bulk_batches
 from jobs.leases import LeaseLost
 from jobs.loader import CANCELLED, Loader
 from jobs.models import Batch, BatchState
+from jobs.polling import Speed, next_look
 from syncs.engine import outcome
 
 log = logging.getLogger("sfsync.jobs")
@@ -46,7 +51,8 @@ MOST_BARREN_ATTEMPTS = 10
 RESULTS: tuple[bulk.Results, ...] = ("successfulResults", "failedResults", "unprocessedrecords")
 # Results that do not agree with the Salesforce job's own numbers are downloaded again, this many times at most.
 MOST_REREADS = 5
-POLL_LONGEST = 10.0  # seconds
+# Two looks at a Salesforce job, and its results of three kinds.
+CALLS_TO_READ = 5
 
 
 class BulkLane(Loader):
@@ -98,6 +104,7 @@ class BulkLane(Loader):
         operation = cast(bulk.Operation, batch.operation)
         if operation == "delete" and self.spec.hard_delete:
             operation = "hardDelete"
+        self._take_from_budget()
         rule = self._assignment_rule()
         self.lease.check()
         job = bulk.create_job(self.session, self.spec.object, operation, key, assignment_rule_id=rule)
@@ -115,6 +122,14 @@ class BulkLane(Loader):
             bulk.abort(self.session, job.id)
             raise
         log.info("%s: Salesforce job %s to %s %d rows.", batch, job.id, operation, batch.payload["rows"])
+
+    def _take_from_budget(self) -> None:
+        """Have what the Salesforce job needs, beside what it takes to read the others that are under way."""
+        identity = self.session.identity
+        others = Batch.all_objects.filter(job__salesforce_org_id=identity.org_id, lane="bulk")
+        under_way = others.exclude(state__in=[BatchState.PLANNED, BatchState.DONE]).exclude(pk=self.batch.pk).count()
+        budget.have(identity, CALLS_PER_SALESFORCE_JOB + 2 + CALLS_TO_READ * under_way)
+        budget.use(identity, LimitName.BATCHES, bulk_batches(self.batch.payload["rows"]))
 
     def _assignment_rule(self) -> str | None:
         """The assignment rule that the Salesforce job has to name, so that it runs."""
@@ -137,7 +152,8 @@ class BulkLane(Loader):
         return self._closed("UploadComplete")
 
     def _closed(self, state: str) -> float | None:
-        self._save(state=BatchState.CLOSED, salesforce_state=state, progress_at=Now())
+        times = {"closed": timezone.now().timestamp()}
+        self._save(state=BatchState.CLOSED, salesforce_state=state, progress_at=Now(), calls=times)
         return self._pause()
 
     def _close_again(self) -> float | None:
@@ -157,10 +173,17 @@ class BulkLane(Loader):
     # --- waiting ---
 
     def _pause(self) -> float:
-        """Seconds until the next look at a Salesforce job; longer, the longer it takes."""
-        polls = self.batch.polls
-        self._save(polls=polls + 1)
-        return min(POLL_LONGEST, settings.SFSYNC_TICK_SECONDS * 1.3**polls)
+        """Seconds until the next look at a Salesforce job."""
+        now, batch = timezone.now().timestamp(), self.batch
+        closed = batch.calls.get("closed", now)
+        self._save(polls=batch.polls + 1, calls={"closed": closed, "looked": now})
+        expected = Speed.from_json(batch.job.forecast.get("speed", [])).expected(batch.payload["rows"])
+        return next_look(max(0.0, now - closed), expected, settings.SFSYNC_TICK_SECONDS)
+
+    def _seconds(self) -> float:
+        """How long the Salesforce job took: it ended between the last two looks. 0 when that was not watched."""
+        closed, looked = (self.batch.calls.get(name) for name in ("closed", "looked"))
+        return 0.0 if closed is None or looked is None else round((looked + timezone.now().timestamp()) / 2 - closed, 2)
 
     def _abort(self) -> float | None:
         if self.batch.state != BatchState.ABORTING:
@@ -217,6 +240,7 @@ class BulkLane(Loader):
 
     def _settle(self, job: bulk.JobInfo) -> float | None:
         """The Salesforce job has ended: read what became of each row, and decide about the rest."""
+        seconds = self._seconds()
         try:
             read = self._read_results(job)
         except JobGone:
@@ -228,7 +252,7 @@ class BulkLane(Loader):
                 "they are downloaded again."
             )
         changes = {"records_processed": job.records_processed, "barren": 0 if read.rows else self.batch.barren + 1}
-        self._keep(read, "results", changes, salesforce_job_id=job.id, state=job.state)
+        self._keep(read, "results", changes, salesforce_job_id=job.id, state=job.state, seconds=seconds)
         log.info("%s: Salesforce job %s is %s: %s.", self.batch, job.id, job.state, read.counts)
         return self._go_on(job, read)
 

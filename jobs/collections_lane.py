@@ -28,6 +28,8 @@ from django.conf import settings
 from django.db.models.functions import Now
 from django.utils import timezone
 
+from connections import budget
+from connections.models import LimitName
 from connections.salesforce import collections, events, query
 from connections.salesforce.collections import Result
 from connections.salesforce.errors import (
@@ -169,6 +171,7 @@ class CollectionsLane(Loader):
     def _call(self, each: Sequence[bytes]) -> list[Result]:
         spec = self.spec
         if self._lane == "events":
+            budget.use(self.session.identity, LimitName.EVENTS, len(each))
             return events.publish(self.session, each)
         options = collections.WriteOptions(spec.auto_assign, allow_save=spec.duplicate_rules == "allow_save")
         match self.batch.operation:

@@ -4,15 +4,18 @@ from __future__ import annotations
 
 import dataclasses
 
+from django.conf import settings
+
+from jobs import forecast
 from jobs.counts import api_calls
 from jobs.models import ENDED, Job
+from syncs.engine import lanes
+from syncs.engine.plan import Operation
 from syncs.models import Sync
+from syncs.spec import SyncSpec
 
-# Salesforce splits what is sent into batches of so many rows, and counts those (15,000 in 24 hours).
-BATCH_ROWS = 10_000
-# A job at Salesforce takes calls to open it, send its rows, close it, look at it several times and fetch its results.
-_CALLS_PER_JOB = 10
-_CALLS_BESIDES = 5
+# To read the limits and the description of the object, where no earlier job tells.
+_CALLS_TO_PLAN = 2
 
 
 @dataclasses.dataclass(frozen=True)
@@ -39,9 +42,24 @@ def cost_of(sync: Sync) -> Cost:
     if last is None:
         return Cost(known, None, None, None, None, None)
     rows: int = last.counts["read"]
-    calls = _CALLS_BESIDES + _CALLS_PER_JOB * _parts(rows, sync.batch_rows)
-    return Cost(known, rows, last, api_calls(last), _parts(rows, BATCH_ROWS), calls)
+    spec = SyncSpec.from_json(last.spec)
+    operation: Operation = "upsert" if spec.key_fields else "insert"
+    lane, most = lanes.lane_of(spec, operation, rows), max(1, min(lanes.most_rows(spec, operation), sync.batch_rows))
+    sizes = [min(most, rows - first) for first in range(0, rows, most)]
+    batches = [_Batch(size, lane, operation) for size in sizes]
+    cost = forecast.cost_of(
+        batches,
+        spec,
+        forecast.speed_of(last),
+        tick=settings.SFSYNC_TICK_SECONDS,
+        at_once=settings.SFSYNC_BATCHES_AT_ONCE,
+    )
+    planning = last.forecast.get("planning_calls", _CALLS_TO_PLAN)
+    return Cost(known, rows, last, api_calls(last), cost.batches, planning + cost.calls)
 
 
-def _parts(rows: int, size: int) -> int:
-    return -(-rows // size)
+@dataclasses.dataclass(frozen=True)
+class _Batch:
+    rows: int
+    lane: str
+    operation: str

@@ -12,9 +12,10 @@ from django.db.models import F, Q
 from django.db.models.functions import Now
 from structlog.contextvars import bound_contextvars
 
+from connections import budget
 from connections.addresses import AddressRefused
 from connections.declare import SettingsError
-from connections.salesforce.errors import MisconfiguredError, TransientError
+from connections.salesforce.errors import BudgetSpent, MisconfiguredError, TransientError
 from connections.salesforce.session import counting
 from connections.secrets import SecretsUnreadable
 from jobs import exchanges, files, retry
@@ -23,6 +24,7 @@ from jobs.collections_lane import CollectionsLane
 from jobs.leases import Lease, LeaseLost, hold
 from jobs.loader import Loader, lane_of
 from jobs.models import BEHIND_THE_CANARY, Batch, BatchState, Job, Status, unfinished_batches
+from jobs.waiting import batch_waits, goes_on
 from orgs.tenancy import organization_scope
 from syncs.engine.errors import TransientEngineError
 
@@ -34,7 +36,7 @@ def advance_batch(pk: int) -> None:
     with hold(Batch, pk) as lease:
         if lease is None:
             return
-        batch = Batch.all_objects.select_related("job", "organization").get(pk=pk)
+        batch = Batch.all_objects.select_related("job__sync", "organization").get(pk=pk)
         if batch.state == BatchState.DONE:
             return
         scope, about = organization_scope(batch.organization), bound_contextvars(batch=batch.number)
@@ -49,7 +51,7 @@ def loader_of(batch: Batch, lease: Lease) -> Loader:
 
 
 def _try_step(batch: Batch, lease: Lease) -> None:
-    with counting() as calls, exchanges.kept(batch.job):
+    with counting() as calls, exchanges.kept(batch.job), budget.spending():
         try:
             lease.poll_in(_step_or_pause(loader_of(batch, lease)) if _has_the_turn(batch) else random.uniform(0.1, 0.5))
         except LeaseLost:
@@ -74,9 +76,13 @@ def _has_the_turn(batch: Batch) -> bool:
 
 def _step_or_pause(loader: Loader) -> float | None:
     try:
-        return loader.step()
+        pause = loader.step()
+        goes_on(loader.batch)
+        return pause
     except LeaseLost:
         raise
+    except BudgetSpent as spent:
+        return batch_waits(loader, spent)
     except (TransientError, TransientEngineError, OSError) as error:
         return _after_failure(loader, error)
     except (MisconfiguredError, SettingsError, SecretsUnreadable, AddressRefused) as error:

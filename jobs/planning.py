@@ -17,7 +17,7 @@ from django.db import transaction
 from django.utils import timezone
 from django.utils.functional import cached_property
 
-from connections import kinds
+from connections import budget, kinds
 from connections.models import Connection
 from connections.salesforce.describe import ObjectDescribe
 from connections.salesforce.discover import describe_object
@@ -25,6 +25,7 @@ from connections.sessions import salesforce_session
 from jobs import exchanges, existing, files, guards
 from jobs.before import BeforeImages
 from jobs.errors import JobRefused, Misconfigured
+from jobs.forecast import budget_guard, forecast
 from jobs.leases import Lease
 from jobs.lookups import Resolver
 from jobs.models import Batch, Job, Status
@@ -76,7 +77,9 @@ class Planner:
             self._make_plan()
         self._keep_before()
         plan = Plan.from_json(self.job.manifests["plan"])
-        reason = guards.why_wait(self.job, self.spec, plan)
+        forecast(self.job, self.lease)
+        reasons = [guards.why_wait(self.job, self.spec, plan), budget_guard(self.job)]
+        reason = "\n".join(filter(None, reasons))
         if (reason or self.job.canary_rows is not None) and not self.job.preview:
             self._stage("sealed", lambda: guards.seal(plan))
         return reason
@@ -92,7 +95,9 @@ class Planner:
 
     def _save_manifest(self, name: str, manifest: dict[str, Any]) -> None:
         self.job.manifests = {**self.job.manifests, name: manifest}
-        self.lease.save(manifests=self.job.manifests, failures=0)
+        # Whatever it waited for is over.
+        self.job.reason = ""
+        self.lease.save(manifests=self.job.manifests, failures=0, reason="")
 
     def _still_planning(self, **progress: Any) -> None:
         """Write how far it is, and stop here when the job was cancelled meanwhile."""
@@ -118,6 +123,7 @@ class Planner:
     def _describe(self) -> dict[str, Any]:
         session = salesforce_session(self.job.destination)
         org_id = session.identity.org_id
+        budget.refresh(session)
         described = describe_object(session, self.spec.object)
         parents = {name: describe_object(session, name) for name in lookups.objects_of(self.spec, described)}
         described = dataclasses.replace(described, parents=parents)
@@ -127,7 +133,9 @@ class Planner:
                 json.dump(described.to_json(), file)
                 file.flush()
                 os.fsync(file.fileno())
-        Connection.all_objects.filter(pk=self.job.destination_id).update(salesforce_org_id=org_id)
+        Connection.all_objects.filter(pk=self.job.destination_id).update(
+            salesforce_org_id=org_id, salesforce_org_key=session.identity.org_key
+        )
         self.job.salesforce_org_id = org_id
         versions = [self.job.source.settings_version, self.job.destination.settings_version]
         self.lease.save(salesforce_org_id=org_id, connection_versions=versions)

@@ -15,21 +15,24 @@ from django.db import transaction
 from django.db.models import F
 from django.db.models.functions import Now
 
+from connections import budget
 from connections.addresses import AddressRefused
 from connections.declare import SettingsError
-from connections.salesforce.errors import MisconfiguredError, PermanentError, TransientError
+from connections.salesforce.errors import BudgetSpent, MisconfiguredError, PermanentError, TransientError
 from connections.salesforce.session import counting
 from connections.secrets import SecretsUnreadable
 from connections.sources.base import MisconfiguredSourceError, PermanentSourceError, TransientSourceError
 from jobs import approval, canary, files, retry
 from jobs.errors import Misconfigured, NotYet
 from jobs.finish import finish, write_refused
+from jobs.forecast import must_fit
 from jobs.leases import Lease, LeaseLost, hold
 from jobs.load import wake_when_loaded
 from jobs.models import Job, Status
 from jobs.planning import Planner
 from jobs.slot import take_slot
 from jobs.states import StatusChanged, move, note
+from jobs.waiting import job_waits, stops
 from orgs.tenancy import organization_scope
 from syncs.engine.errors import MisconfiguredEngineError, PermanentEngineError, TransientEngineError
 
@@ -61,7 +64,7 @@ def run_job(pk: int) -> None:
         job = Job.all_objects.select_related("sync", "organization").get(pk=pk)
         if not job.is_live:
             return
-        with organization_scope(job.organization), files.job_log(job), counting() as calls:
+        with organization_scope(job.organization), files.job_log(job), counting() as calls, budget.spending():
             try:
                 lease.poll_in(_run(job, lease))
             finally:
@@ -86,6 +89,11 @@ def _go_on_or_pause(job: Job, lease: Lease) -> float | None:
         raise
     except NotYet as waits:
         return waits.seconds
+    except BudgetSpent as spent:
+        pause = job_waits(job, lease, spent)
+        if pause and stops(job) and job.status in (Status.PLANNING, Status.LOADING):
+            return _give_up(job, lease, f"Stopped before anything was sent: {spent.what_happened}")
+        return pause
     except TRANSIENT as error:
         return _after_failure(job, lease, error)
     except MISCONFIGURED as error:
@@ -113,8 +121,10 @@ def _go_on(job: Job, lease: Lease) -> float | None:
             return 0.0  # it stays due, so that an approval that comes this very moment is not overlooked
         move(job, Status.LOADING, token=lease.token, reason="", planned_at=Now())
     if job.status == Status.LOADING:
-        if job.load_slot is None and not take_slot(job, lease):
-            return 2.0
+        if job.load_slot is None:
+            must_fit(job)
+            if not take_slot(job, lease):
+                return 2.0
         if job.unfinished_batches().exists():
             return LOOK_ANYWAY
         if canary.stop_behind(job, lease):

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
-
 from django.db import IntegrityError, transaction
 
 from connections.salesforce.errors import MisconfiguredError
@@ -33,9 +31,7 @@ def take_slot(job: Job, lease: Lease) -> bool:
             f"The connection '{job.destination}' now leads to the Salesforce org {org_id}, but the plan was made for "
             f"{job.salesforce_org_id}. {rest} Start the sync again to plan anew."
         )
-    # With the host that the login led to: a server that only says that it is this Salesforce org holds up nobody.
-    host = hashlib.sha256(identity.instance_url.lower().encode()).hexdigest()[:12]
-    slot = f"{org_id}:{host}:{job.spec['object'].lower()}"
+    slot = f"{identity.org_key}:{job.spec['object'].lower()}"
     try:
         with transaction.atomic():
             lease.save(load_slot=slot, reason="")

@@ -53,22 +53,25 @@ def _claim(rows: QuerySet) -> list[int]:
 
 
 def _within_limits(batches: QuerySet) -> list[int]:
-    """The batches that may be worked on: at most so many of a Salesforce org at once, those under way first.
+    """The batches that may be worked on: at most so many of a Salesforce org at once, those under way first; then those
+    of urgent syncs, and of the jobs with the fewest rows to send.
 
     All sweepers choose the same ones, so that together they do not exceed the limit. Of a job, only those of the lowest
     wave: parents before their children. A batch whose refused rows are left alone for a while takes nobody's turn.
     """
-    unfinished = batches.order_by("job_id", "number").values_list(
-        "pk", "state", "job_id", "job__salesforce_org_id", "job__serial", "job__status", "wave", _resting()
-    )
-    ordered = sorted(unfinished, key=lambda row: row[1] == BatchState.PLANNED)
+    columns = ("pk", "state", "job_id", "job__salesforce_org_id", "job__serial", "job__status", "wave", _resting())
+    unfinished = list(batches.order_by("job_id", "number").values_list(*columns, "job__sync__priority", "rows"))
+    to_send: dict[int, int] = defaultdict(int)
+    for row in unfinished:
+        to_send[row[2]] += row[9]
+    ordered = sorted(unfinished, key=lambda row: (row[1] == BatchState.PLANNED, row[8], to_send[row[2]]))
     lowest: dict[int, int] = {}
     for row in ordered:
         lowest[row[2]] = min(row[6], lowest.get(row[2], row[6]))
     per_org: dict[str, int] = defaultdict(int)
     per_job: dict[int, int] = defaultdict(int)
     allowed = []
-    for pk, state, job_id, org_id, serial, status, wave, resting in ordered:
+    for pk, state, job_id, org_id, serial, status, wave, resting, _, _ in ordered:
         if resting and state == BatchState.PLANNED and status != Status.CANCELLING:
             continue
         turn = wave == lowest[job_id] and not (serial and per_job[job_id])

@@ -208,6 +208,10 @@ SFSYNC_LEASE_SECONDS = _number("SFSYNC_LEASE_SECONDS", 60, 1, 3600)
 SFSYNC_TICK_SECONDS = _number("SFSYNC_TICK_SECONDS", 0.5, 0.05, 60)
 # Largest number of Salesforce jobs that are open at once in one Salesforce org.
 SFSYNC_BATCHES_AT_ONCE = int(_number("SFSYNC_BATCHES_AT_ONCE", 4, 1, 100))
+# How much of a Salesforce org's API calls, bulk batches and event publishes is ours; the rest stays for others.
+SFSYNC_ORG_SHARE_PERCENT = _number("SFSYNC_ORG_SHARE_PERCENT", 80, 1, 100)
+# What is known of a Salesforce org's limits is asked for anew after so long; while jobs wait, ever less often.
+SFSYNC_LIMITS_SECONDS = _number("SFSYNC_LIMITS_SECONDS", 300, 0.1, 3600)
 # How long Salesforce may be at work on a call whose answer was lost (its own limit for a request is ten minutes).
 SFSYNC_LONGEST_CALL_SECONDS = _number("SFSYNC_LONGEST_CALL_SECONDS", 600, 0, 3600)
 # A Salesforce job that does nothing for so long is aborted, and its rest goes into a new one.

@@ -6,6 +6,7 @@ from django.db.models import BinaryField, ExpressionWrapper, F, QuerySet
 from drf_spectacular.utils import extend_schema_field
 from rest_framework import serializers
 
+from connections.budget import Standing
 from connections.declare import SettingsError
 from connections.models import Connection, ConnectionCheck
 from connections.secrets import SecretsUnreadable
@@ -229,3 +230,28 @@ class FilterSerializer(serializers.Serializer):
 
 class CountSerializer(serializers.Serializer):
     records = serializers.IntegerField(help_text="How many records meet the filter.")
+
+
+class UsedOnDaySerializer(serializers.Serializer):
+    day = serializers.DateField(help_text="In UTC.")
+    used = serializers.IntegerField()
+
+
+class StandingSerializer(serializers.Serializer):
+    name = serializers.CharField(help_text="As Salesforce calls the limit.")
+    max = serializers.IntegerField(allow_null=True, help_text="Null when Salesforce has not told.")
+    share = serializers.IntegerField(allow_null=True, help_text="How much of it is for sfsync.")
+    used = serializers.IntegerField(help_text="By everybody, as Salesforce last told, and by sfsync since.")
+    reserved = serializers.IntegerField(help_text="For calls that are under way.")
+    left = serializers.IntegerField(allow_null=True, help_text="Of the share.")
+    told_at = serializers.DateTimeField(allow_null=True)
+    by_us = serializers.SerializerMethodField(help_text="What sfsync used on each of the last days, newest first.")
+
+    @extend_schema_field(UsedOnDaySerializer(many=True))
+    def get_by_us(self, standing: Standing) -> list[dict[str, Any]]:
+        """Per day, what was used."""
+        return [{"day": day.isoformat(), "used": used} for day, used in standing.by_us]
+
+
+class BudgetSerializer(serializers.Serializer):
+    results = StandingSerializer(many=True)

@@ -12,7 +12,7 @@ from rest_framework.exceptions import ValidationError
 from rest_framework.request import Request
 from rest_framework.response import Response
 
-from connections import check, discover, kinds, uploads
+from connections import budget, check, discover, kinds, uploads
 from connections.api import serializers as shown
 from connections.api.serializers import ConnectionSerializer, with_stored_secrets
 from connections.models import Connection, ConnectionCheck
@@ -110,6 +110,12 @@ class ConnectionView(Editable):
         """One test with its log."""
         found = get_object_or_404(ConnectionCheck.all_objects, connection=self.get_object(), pk=check)
         return Response(shown.CheckWithLogSerializer(found).data)
+
+    @extend_schema(responses=shown.BudgetSerializer)
+    @action(detail=True, filterset_class=None, pagination_class=None)
+    def budget(self, request: Request, pk: str) -> Response:
+        """What is used of the limits of its Salesforce org, over all that use it; empty before its first job."""
+        return Response(shown.BudgetSerializer({"results": budget.standings(self.get_object())}).data)
 
     @extend_schema(responses=shown.ObjectsSerializer, parameters=[_REFRESH])
     @action(detail=True, filterset_class=None, pagination_class=None)

@@ -2,7 +2,8 @@
 
     SalesforceError
     ├── TransientError          try again later; `retry_after` says when, if Salesforce said so
-    │   └── LimitReached        a limit of the Salesforce org is used up: wait until it frees
+    │   ├── LimitReached        a limit of the Salesforce org is used up: wait until it frees
+    │   └── BudgetSpent         our share of such a limit is: nothing was sent; wait until it frees, or stop
     ├── PermanentError          this call, and so this batch or job, fails; `code` and `http_status` say why
     │   ├── FilterRefused       a condition is no SOQL; `position` says where
     │   ├── JobGone             Salesforce does not know this Bulk API job (any more)
@@ -73,6 +74,17 @@ class TransientError(SalesforceError):
 
 class LimitReached(TransientError):
     """A limit of the Salesforce org (API calls, batches, storage) is used up."""
+
+
+class BudgetSpent(TransientError):
+    """Our share of a limit of the Salesforce org is used up, so the call was not made.
+
+    left: how much of the share is left. retry_after: seconds until it is worth another look.
+    """
+
+    def __init__(self, message: str, *, left: int, retry_after: float, advice: str = "") -> None:
+        super().__init__(message, retry_after=retry_after, advice=advice)
+        self.left = left
 
 
 class PermanentError(SalesforceError):

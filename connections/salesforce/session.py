@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
+import hashlib
 import json as jsonlib
 import re
 import threading
@@ -13,7 +14,7 @@ from contextvars import ContextVar
 from datetime import UTC, datetime
 from decimal import Decimal
 from email.utils import parsedate_to_datetime
-from typing import Any
+from typing import Any, Protocol
 from urllib.parse import urlsplit
 
 import requests
@@ -40,6 +41,13 @@ class Identity:
     user_id: str
     instance_url: str
 
+    @property
+    def org_key(self) -> str:
+        """The Salesforce org, with the host that the login led to: a server that only says that it is this Salesforce
+        org is another one."""
+        host = hashlib.sha256(self.instance_url.lower().encode()).hexdigest()[:12]
+        return f"{self.org_id}:{host}"
+
 
 @dataclasses.dataclass(frozen=True)
 class LimitInfo:
@@ -49,9 +57,22 @@ class LimitInfo:
     max: int
 
 
+class CallBudget(Protocol):
+    """Decides whether a call may be made."""
+
+    def take(self, identity: Identity) -> None:
+        """Asked before each call, but not before logins, which Salesforce does not count. Raises BudgetSpent."""
+
+    def told(self, identity: Identity, info: LimitInfo, sent_at: datetime) -> None:
+        """An answer told how many calls were used. sent_at: when its request was sent."""
+
+    def lost(self, identity: Identity) -> None:
+        """The last call got no answer: Salesforce may count it later, or never."""
+
+
 @dataclasses.dataclass
 class CallMeter:
-    """HTTP calls made to Salesforce within `counting()`."""
+    """Calls made to Salesforce within `counting()`; logins are none, since Salesforce does not count them."""
 
     made: int = 0
 
@@ -70,11 +91,18 @@ def counting() -> Iterator[CallMeter]:
         _meter.reset(reset)
 
 
+def calls_counted() -> int:
+    """Calls that this thread has made within the `counting()` around it; 0 outside of one."""
+    meter = _meter.get()
+    return meter.made if meter is not None else 0
+
+
 class SalesforceSession:
     """Sends requests to one Salesforce org: logs in when first needed, once more when the session has expired.
 
     settings: how to log in. address_policy: asked with (host, port) before each login and for the instance that the
-    login names; raises to forbid. timeout: seconds to connect, and to wait for the next byte.
+    login names; raises to forbid. timeout: seconds to connect, and to wait for the next byte. budget: asked before each
+    call; None for calls without limit.
     """
 
     def __init__(
@@ -83,8 +111,10 @@ class SalesforceSession:
         *,
         address_policy: AddressPolicy,
         timeout: tuple[float, float] = DEFAULT_TIMEOUT,
+        budget: CallBudget | None = None,
     ) -> None:
         self._settings = settings
+        self._budget = budget
         self._policy = address_policy
         self._timeout = timeout
         self._http = new_http(settings.ca_file)
@@ -136,8 +166,7 @@ class SalesforceSession:
     @property
     def identity(self) -> Identity:
         """Which Salesforce org this is; logs in if need be. Raises SalesforceError."""
-        token = self._current_token()
-        return Identity(token.org_id, token.user_id, token.instance_url)
+        return _identity_of(self._current_token())
 
     @property
     def data_path(self) -> str:
@@ -218,7 +247,10 @@ class SalesforceSession:
     ) -> requests.Response:
         full_path = path if path.startswith("/") else f"{self.data_path}/{path}"
         all_headers = {**_DATA_HEADERS, **(headers or {}), "Authorization": f"Bearer {token.access_token}"}
+        if self._budget is not None:
+            self._budget.take(_identity_of(token))
         self._count_call()
+        sent_at = datetime.now(UTC)
         record, secret = recorder(), token.access_token
         exchange = record and record.asked(method, full_path, all_headers, data, secret)
         try:
@@ -238,6 +270,8 @@ class SalesforceSession:
         except Exception as error:
             if not is_network_error(error):
                 raise
+            if self._budget is not None:
+                self._budget.lost(_identity_of(token))
             failure = network_error(error, doing, changes=method in _CHANGING)
             if record and exchange:
                 record.failed(exchange, failure, secret)
@@ -246,6 +280,8 @@ class SalesforceSession:
         used = _API_USAGE.search(answer.headers.get("Sforce-Limit-Info", ""))
         if used:
             self._limit_info = LimitInfo(int(used[1]), int(used[2]))
+            if self._budget is not None:
+                self._budget.told(_identity_of(token), self._limit_info, sent_at)
         with contextlib.suppress(TypeError, ValueError):
             self._compare_clocks(parsedate_to_datetime(answer.headers.get("Date", "")))
         return answer
@@ -256,10 +292,10 @@ class SalesforceSession:
         ahead = told.timestamp() - time.monotonic()
         self._clock_ahead = ahead if self._clock_ahead is None else max(ahead, self._clock_ahead)
 
-    def _count_call(self) -> None:
+    def _count_call(self, *, login: bool = False) -> None:
         with self._count_lock:
             self._calls += 1
-        if (meter := _meter.get()) is not None:
+        if not login and (meter := _meter.get()) is not None:
             meter.made += 1
 
     def _current_token(self) -> Token:
@@ -272,7 +308,7 @@ class SalesforceSession:
         """A token other than `stale`. Whoever comes second finds what the first one fetched."""
         with self._login_lock:
             if self._token is stale:
-                self._count_call()
+                self._count_call(login=True)
                 self._token = None
                 token = login(self._settings, self._http, self._policy, self._timeout)
                 # Whoever uses this session looked at its Salesforce org once: that stays true for every call of it.
@@ -291,6 +327,10 @@ class SalesforceSession:
             f"The connection led to the Salesforce org {self._org_id}, and now leads to the Salesforce org "
             f"{self._moved_to}. Set it right again, or start the sync again to plan for that one."
         )
+
+
+def _identity_of(token: Token) -> Identity:
+    return Identity(token.org_id, token.user_id, token.instance_url)
 
 
 def _expired(answer: requests.Response, doing: str) -> bool:

@@ -274,6 +274,7 @@ api-connections-detail                        PATCH   ok=WRITE      refused=READ
 api-connections-detail                        DELETE  ok=ADMIN      refused=READ
 api-connections-check                         POST    ok=EXECUTE    refused=READ
 api-connections-checks                        GET     ok=READ
+api-connections-budget                        GET     ok=READ
 api-connections-one-check                     GET     ok=READ
 api-connections-columns                       GET     ok=EXECUTE    refused=READ
 api-connections-count                         POST    ok=EXECUTE    refused=READ

@@ -79,7 +79,7 @@ def test_a_full_resync_tells_what_it_costs(sync, client):
     Sync.all_objects.filter(pk=sync.pk).update(snapshot={"path": "none", "rows": 24_990})
     shown = text(client.get(page(sync, "full_resync")))
     assert "<td>24,990</td>" in shown and "25,000, by <a" in shown and "with 17 API calls" in shown
-    assert "3 of the 15,000" in shown and "about 15" in shown
+    assert "3 of the 15,000" in shown and "about 9" in shown
     client.post(page(sync, "full_resync"), {"asked": "1"})
     assert Job.all_objects.order_by("-pk").first().full_resync
 
