@@ -328,6 +328,14 @@ class Planner:
                 asked=self._asked(),
                 progress=self._telling("plan"),
             )
+        self._keep_plan(plan)
+        if self._key_is_not_unique():
+            note(self.job, f"{self.spec.key_fields[0]} is not unique in Salesforce: one batch is sent at a time.")
+        if plan.withheld_reason:
+            note(self.job, plan.withheld_reason)
+
+    def _keep_plan(self, plan: Plan) -> None:
+        """Write the plan's manifest and its batches, in one transaction."""
         batches = [
             Batch(
                 organization_id=self.job.organization_id,
@@ -348,10 +356,6 @@ class Planner:
             Batch.all_objects.bulk_create(batches, batch_size=500)
             self._save_manifest("plan", plan.to_json())
             self.lease.save(serial=self._key_is_not_unique() or self.spec.bulk_serial)
-        if self._key_is_not_unique():
-            note(self.job, f"{self.spec.key_fields[0]} is not unique in Salesforce: one batch is sent at a time.")
-        if plan.withheld_reason:
-            note(self.job, plan.withheld_reason)
         log.info("%s: planned %s in %d batches.", self.job, plan.counts, len(plan.batches))
 
 

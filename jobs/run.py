@@ -27,9 +27,9 @@ from jobs.finish import finish
 from jobs.leases import Lease, LeaseLost, hold
 from jobs.load import wake_when_loaded
 from jobs.models import Job, Status
-from jobs.planning import Planner
 from jobs.slot import take_slot
 from jobs.states import StatusChanged, move, note
+from jobs.undoing import planner_of
 from orgs.tenancy import organization_scope
 from syncs.engine.errors import MisconfiguredEngineError, PermanentEngineError, TransientEngineError
 
@@ -100,7 +100,7 @@ def _go_on(job: Job, lease: Lease) -> float | None:
     if job.status == Status.QUEUED:
         move(job, Status.PLANNING, token=lease.token, started_at=Now(), reason="")
     if job.status == Status.PLANNING:
-        guard = Planner(job, lease).plan()
+        guard = planner_of(job, lease).plan()
         lease.check()
         if job.preview:
             text = f"Nothing was sent. {guard}".rstrip()
