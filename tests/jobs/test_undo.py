@@ -85,3 +85,120 @@ def test_an_undo_waits_and_then_all_is_as_it_was(mirrored, org):
     again = run(sync)
     assert (again.status, counts(again)) == (Status.SUCCEEDED, {"inserted": 10, "updated": 10, "unchanged": 10})
     assert again.counts["dropped"]["deleted"] == 10
+
+
+def test_what_somebody_changed_since_stays_and_is_listed(mirrored, org, hand):
+    sync, job, was = mirrored
+    ids = by_key(org)
+    changed, new, left = ids["P0000015"], ids["N0000003"], ids["P0000016"]
+    gone = next(each for each, record in was.items() if record["External_Id__c"] == "P0000007")
+    hand.update("Contact", changed, Title="Chief")
+    hand.update("Contact", new, FirstName="Eva", LastName="Meier")
+    hand.delete("Contact", left)
+    done = undone(job)
+    assert done.status == Status.PARTIAL
+    # A field that the job did not write does not keep a new record; its last name does.
+    assert counts(done) == {"updated": 8, "deleted": 9, "restored": 10, "rejected": 3}
+    found = errors(done)
+    assert set(found) == {
+        (changed, "Changed Since", "Title"),
+        (new, "Changed Since", "LastName"),
+        (left, "Deleted Since", ""),
+    }
+    assert found[changed, "Changed Since", "Title"].message == (
+        "Title holds 'Chief' now. The job wrote 'Owner' over 'Buyer', and somebody has changed it since, so it stays."
+    )
+    assert (
+        "LastName holds 'Meier' now, where it held 'New 3' after the job"
+        in found[new, "Changed Since", "LastName"].message
+    )
+    now = held(org)
+    assert now[gone] == was[gone]
+    assert now.pop(changed) == {**was.pop(changed), "Title": "Chief"}
+    assert now.pop(new)["FirstName"] == "Eva"
+    was.pop(left)
+    assert now == was
+
+
+def test_a_record_goes_back_as_far_as_nobody_has_changed_it(sandbox, org, hand):
+    sync = make_people_sync(sandbox, keep_before=True)
+    rows = people(2)
+    write_csv(sync.organization, "people.csv", rows)
+    run(sync)
+    write_csv(sync.organization, "people.csv", [rows[0], ["P0000001", "New last", "New first", "New title"]])
+    job = run(sync)
+    hand.update("Contact", by_key(org)["P0000001"], Title="Chief")
+    done = undone(job)
+    assert (done.status, counts(done)) == (Status.PARTIAL, {"updated": 1, "violations": 1})
+    assert done.reason == "1 record was taken back only in part: somebody has changed the rest since."
+    (group,) = done.error_groups.all()
+    assert (group.code, group.field, group.source) == ("Changed Since", "Title", "violation")
+    (record,) = org.query("SELECT LastName, FirstName, Title FROM Contact WHERE External_Id__c = 'P0000001'")
+    assert record == {"LastName": "Person 1", "FirstName": "First 1", "Title": "Chief"}
+
+
+def test_what_is_as_it_was_already_is_left_alone(mirrored, org, hand, sandbox):
+    sync, job, was = mirrored
+    ids = by_key(org)
+    hand.update("Contact", ids["P0000015"], Title="Buyer")
+    hand.delete("Contact", ids["N0000003"])
+    gone = next(each for each, record in was.items() if record["External_Id__c"] == "P0000007")
+    sandbox._control("POST", "undelete", {"ids": [gone]})
+    done = undone(job)
+    assert counts(done) == {"updated": 9, "deleted": 9, "restored": 9, "unchanged": 3}
+    assert held(org) == was
+
+
+def test_deleted_records_that_were_purged_are_told_and_the_rest_goes_back(mirrored, org, sandbox):
+    sync, job, was = mirrored
+    sandbox._control("POST", "empty-recycle-bin", {})
+    done = undone(job)
+    assert (done.status, counts(done)) == (Status.PARTIAL, {"updated": 10, "deleted": 10, "rejected": 10})
+    assert {code for _, code, _ in errors(done)} == {"Gone For Good"}
+    assert held(org) == {each: record for each, record in was.items() if record["External_Id__c"] > "P0000010"}
+
+
+def test_a_preview_sends_nothing_and_its_undo_does_what_it_said(mirrored, org):
+    sync, job, was = mirrored
+    now = held(org)
+    preview = undo(job, preview=True)
+    assert (preview.status, preview.batches.count()) == (Status.PLANNED, 0)
+    assert held(org) == now
+    done = undone(job)
+    assert done.manifests["plan"]["fingerprint"] == preview.manifests["plan"]["fingerprint"]
+    assert done.manifests["plan"]["counts"] == preview.manifests["plan"]["counts"]
+    assert held(org) == was
+
+
+def test_an_undo_is_undone_itself(mirrored, org):
+    sync, job, was = mirrored
+    after = held(org)
+    first = undone(job)
+    second = undone(first)
+    assert (second.status, counts(second)) == (Status.SUCCEEDED, {"updated": 10, "deleted": 10, "restored": 10})
+    assert held(org) == after
+    third = undone(second)
+    assert third.status == Status.SUCCEEDED
+    assert held(org) == was
+
+
+def test_a_second_undo_finds_nothing_left_to_do(mirrored, org):
+    sync, job, was = mirrored
+    undone(job)
+    again = undo(job)
+    assert (again.status, counts(again)) == (Status.SUCCEEDED, {"unchanged": 30})
+    assert held(org) == was
+
+
+def test_many_records_are_read_and_changed_by_bulk(mirrored, org, by_bulk, monkeypatch):
+    monkeypatch.setattr("jobs.existing.FEW_KEYS", 0)
+    sync, job, was = mirrored
+    done = undone(job)
+    assert (done.status, counts(done)) == (Status.SUCCEEDED, {"updated": 10, "deleted": 10, "restored": 10})
+    assert {batch.operation: batch.lane for batch in done.batches.all()} == {
+        "undelete": "collections",
+        "update": "bulk",
+        "delete": "bulk",
+    }
+    assert held(org) == was
+    assert counts(run(sync)) == {"inserted": 10, "updated": 10, "unchanged": 10}
