@@ -14,7 +14,7 @@ from django.urls import URLPattern, path
 from django.utils.html import format_html
 from django.views.decorators.http import require_GET, require_POST
 
-from jobs import files, results, view
+from jobs import files, plans, results, view
 from jobs.errors import JobRefused
 from jobs.models import LIVE, Batch, ErrorGroup, Job, JobEvent, Status
 from jobs.start import approve_job, cancel_job, reject_job, start_again, start_job
@@ -25,7 +25,7 @@ from orgs.models import Permission
 from orgs.tenant_admin import ScopedFilter, TenantAdmin, actor_of
 
 CHANGE = "admin:jobs_job_change"
-_MOST_BATCHES, _MOST_EVENTS, _ROWS_A_PAGE = 500, 500, 50
+_MOST_BATCHES, _MOST_EVENTS, _ROWS_A_PAGE, _ROWS_ON_JOB = 500, 500, 50, 10
 _CANCELLABLE = [Status.QUEUED, Status.PLANNING, Status.WAITING_APPROVAL, Status.LOADING]
 
 View = Callable[..., HttpResponseBase]
@@ -79,6 +79,8 @@ class JobAdmin(TenantAdmin):
         pages: list[tuple[str, str, View]] = [
             ("progress", "progress/", require_GET(self.progress_view)),
             ("row", "rows/<int:row>/", require_GET(self.row_view)),
+            ("plan_csv", "plan.csv", require_GET(self.plan_csv_view)),
+            ("plan", "plan/", require_GET(self.plan_view)),
             ("rows", "rows/", require_GET(self.rows_view)),
             ("refused", "refused.csv", require_GET(self.refused_view)),
             ("log", "log/", require_GET(self.log_view)),
@@ -137,7 +139,8 @@ class JobAdmin(TenantAdmin):
             groups=ErrorGroup.all_objects.filter(job=job),
             events=JobEvent.all_objects.filter(job=job)[:_MOST_EVENTS],
             has_refused="final" in job.manifests and job.files_removed_at is None,
-            **self._deletes(request, job),
+            has_plan="plan" in job.manifests and job.files_removed_at is None,
+            **self._planned(job),
         )
 
     def _progress_context(self, job: Job) -> dict[str, Any]:
@@ -161,17 +164,14 @@ class JobAdmin(TenantAdmin):
             "may_replay": execute and job.status not in LIVE and job.replayable > 0 and job.files_removed_at is None,
         }
 
-    def _deletes(self, request: HttpRequest, job: Job) -> dict[str, Any]:
-        """What a job that waits would delete, for whoever has to decide."""
-        if job.status != Status.WAITING_APPROVAL:
+    def _planned(self, job: Job) -> dict[str, Any]:
+        """The first rows of what a job would do, for whoever previews it or has to decide."""
+        if job.status not in (Status.WAITING_APPROVAL, Status.PLANNED):
             return {}
-        after = request.GET.get("deletes_after", "").replace("\0", "")
         try:
-            found = view.planned_deletes(job, after=after, limit=_ROWS_A_PAGE + 1)
+            return {"planned": plans.page(job, limit=_ROWS_ON_JOB), "shown_rows": _ROWS_ON_JOB}
         except JobRefused as error:
-            return {"deletes_trouble": str(error)}
-        shown = found[:_ROWS_A_PAGE]
-        return {"deletes": shown, "deletes_after": shown[-1][1] if len(found) > _ROWS_A_PAGE else ""}
+            return {"plan_trouble": str(error)}
 
     def progress_view(self, request: HttpRequest, job: Job) -> HttpResponse:
         """The part of the page that changes; asked for again and again while the job is live."""
@@ -180,6 +180,27 @@ class JobAdmin(TenantAdmin):
             # What else the page shows has changed too: the browser takes it anew, once.
             response["HX-Refresh"] = "true"
         return response
+
+    def plan_view(self, request: HttpRequest, job: Job) -> HttpResponse:
+        """What the job is going to do, row by row."""
+        asked = {name: request.GET.get(name, "")[:500].replace("\0", "") for name in ("q", "action")}
+        asked["action"] = asked["action"] if asked["action"] in plans.ACTIONS else "changes"
+        after = request.GET.get("after", "")
+        page = plans.page(
+            job,
+            action=asked["action"],
+            search=asked["q"],
+            after=int(after) if after.isdecimal() and len(after) < 18 else -1,
+            limit=_ROWS_A_PAGE,
+        )
+        context = {"page": page, "asked": asked, "after": after, "actions": plans.ACTIONS, "sums": view.sums(job)}
+        return self._page(request, "jobs/plan.html", job, f"Plan of job {job.pk}", **context)
+
+    def plan_csv_view(self, request: HttpRequest, job: Job) -> FileResponse:
+        """All that the plan changes, as CSV."""
+        name = f"plan-of-job-{job.pk}.csv"
+        file = plans.open_plan_csv(job)
+        return FileResponse(file, as_attachment=True, filename=name, content_type="text/csv; charset=utf-8")
 
     def rows_view(self, request: HttpRequest, job: Job) -> HttpResponse:
         """The row errors, searched, page by page."""

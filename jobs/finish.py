@@ -145,6 +145,14 @@ def _end(
     return replaced
 
 
+def write_refused(job: Job) -> None:
+    """Put on record what a preview would reject, for people to look at."""
+    groups = engine.groups_of(files.workspace(), Path(job.manifests["plan"]["errors_file"]))
+    with transaction.atomic():
+        ErrorGroup.all_objects.filter(job=job).delete()
+        ErrorGroup.all_objects.bulk_create([_error_group(job, group) for group in groups])
+
+
 def _error_group(job: Job, group: engine.ErrorGroup) -> ErrorGroup:
     refused_there = group.source == "salesforce"
     return ErrorGroup(

@@ -23,6 +23,7 @@ from connections.salesforce.describe import ObjectDescribe
 from connections.salesforce.discover import describe_object
 from connections.sessions import salesforce_session
 from jobs import existing, files
+from jobs.before import BeforeImages
 from jobs.errors import JobRefused, Misconfigured
 from jobs.leases import Lease
 from jobs.lookups import Resolver
@@ -73,6 +74,7 @@ class Planner:
             self._stage("outside", self._read_outside)
         if "plan" not in self.job.manifests:
             self._make_plan()
+        self._keep_before()
         return Plan.from_json(self.job.manifests["plan"]).guard.reason
 
     def _stage(self, name: str, make: Callable[[], dict[str, Any]]) -> None:
@@ -230,7 +232,11 @@ class Planner:
     @cached_property
     def columns(self) -> Columns:
         """The fields that are read of a record."""
-        return Columns.of(self.spec, self.describe, Transform.of(self.spec, self.describe, self.staged.columns))
+        return Columns.of(self.spec, self.describe, self._transform)
+
+    @property
+    def _transform(self) -> Transform:
+        return Transform.of(self.spec, self.describe, self.staged.columns)
 
     def _keys_to_read(self) -> dict[str, Any]:
         if reads_everything(self.spec, self.staged.rows, existing.FEW_KEYS):
@@ -357,6 +363,18 @@ class Planner:
             self._save_manifest("plan", plan.to_json())
             self.lease.save(serial=self._key_is_not_unique() or self.spec.bulk_serial)
         log.info("%s: planned %s in %d batches.", self.job, plan.counts, len(plan.batches))
+
+    def _keep_before(self) -> None:
+        images = BeforeImages(self.job, self.lease, self.workspace, self.spec, self.describe, self._transform)
+        if not images.may_be_wanted:
+            return
+        if not images.were_read:
+            self._stage("before_targets", images.targets)
+            if not images.is_wanted():
+                return
+            self._stage("before_by_id", images.read_by_id)
+            self._stage("before_by_key", images.read_by_key)
+        self._stage("before", images.write)
 
 
 def _without_drops(spec: SyncSpec) -> SyncSpec:

@@ -23,7 +23,7 @@ from connections.secrets import SecretsUnreadable
 from connections.sources.base import MisconfiguredSourceError, PermanentSourceError, TransientSourceError
 from jobs import files, retry
 from jobs.errors import Misconfigured, NotYet
-from jobs.finish import finish
+from jobs.finish import finish, write_refused
 from jobs.leases import Lease, LeaseLost, hold
 from jobs.load import wake_when_loaded
 from jobs.models import Job, Status
@@ -103,6 +103,7 @@ def _go_on(job: Job, lease: Lease) -> float | None:
         guard = planner_of(job, lease).plan()
         lease.check()
         if job.preview:
+            write_refused(job)
             text = f"Nothing was sent. {guard}".rstrip()
             move(job, Status.PLANNED, text=text, token=lease.token, reason=guard, planned_at=Now(), progress={})
             files.remove_rubbish(job)

@@ -5,15 +5,10 @@ from __future__ import annotations
 import dataclasses
 from pathlib import Path
 
-import duckdb
-
 from jobs import files
 from jobs.counts import api_calls, live_counts
-from jobs.errors import JobRefused
 from jobs.models import Job, Status
-from syncs.engine import planned
 from syncs.engine.families import ADJUSTMENTS
-from syncs.engine.plan import Plan
 
 Count = tuple[str, int]
 
@@ -52,10 +47,17 @@ _OF_PLAN = {
     "undelete": "To restore from the recycle bin",
     "unchanged": "Unchanged, not sent",
     "ignored": "Ignored by the mode",
+    "filtered": "Filtered out",
+    "parked": "Parked",
     "malformed": "Malformed",
     "rejected": "Rejected by a rule",
 }
-_OF_PLAN_DROPPED = {"delete": "To delete", "dropped_ignored": "Left alone by the mode", "withheld": "Withheld"}
+_OF_PLAN_DROPPED = {
+    "delete": "To delete",
+    "expire": "To expire",
+    "dropped_ignored": "Left alone by the mode",
+    "withheld": "Withheld",
+}
 _ALWAYS = {"inserted", "updated", "unchanged", "rejected", "failed", "insert", "update", "upsert", "delete"}
 
 CHANGED_SILENTLY: dict[str, str] = {"trimmed": "Blanks trimmed", **ADJUSTMENTS}
@@ -135,18 +137,6 @@ def changed_silently(job: Job) -> list[tuple[str, str, int]]:
     """Cells that lost blanks at their edges, or were made to fit: (what, field, cells) each."""
     told = CHANGED_SILENTLY.items()
     return [(label, field, cells) for name, label in told for field, cells in job.counts.get(name, {}).items()]
-
-
-def planned_deletes(job: Job, *, after: str = "", limit: int = 50) -> list[tuple[str, str]]:
-    """Records that a job is going to delete: (key, record id) each. Raises JobRefused when its files are gone."""
-    if "plan" not in job.manifests:
-        return []
-    try:
-        return planned.deletes(files.workspace(), Plan.from_json(job.manifests["plan"]), after=after, limit=limit)
-    except duckdb.Error:
-        raise JobRefused(
-            f"The plan of job {job.pk} is missing or damaged. Reject it and start the sync again."
-        ) from None
 
 
 def log_tail(job: Job) -> tuple[str, bool]:

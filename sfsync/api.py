@@ -58,6 +58,11 @@ urlpatterns: list[URLPattern | URLResolver] = [
         JobView.as_view({"get": "refused_csv"}, detail=True),
         name="api-jobs-refused-csv",
     ),
+    re_path(
+        rf"^v1/jobs/(?P<pk>{ID})/plan\.csv$",
+        JobView.as_view({"get": "plan_csv"}, detail=True),
+        name="api-jobs-plan-csv",
+    ),
     path("v1/", include(router.urls)),
     re_path("^", NothingHere.as_view()),
 ]

@@ -57,6 +57,7 @@ class ActionPages:
         both = require_http_methods(["GET", "POST"])
         pages: list[tuple[str, str, View]] = [
             ("start", "start/", both(self.start_view)),
+            ("preview", "preview/", both(self.preview_view)),
             ("full_resync", "full_resync/", both(self.full_resync_view)),
             ("baseline", "baseline/", both(self.baseline_view)),
             ("parked", "parked/", require_GET(self.parked_view)),
@@ -103,6 +104,14 @@ class ActionPages:
             return redirect("admin:syncs_sync_start", sync.pk)
         return self._action(request, sync, f"Run {sync} now", "start")
 
+    def preview_view(self, request: HttpRequest, sync: Sync) -> HttpResponse:
+        """Start a preview, and go to its page. Where values of parameters are needed, a page asks for them."""
+        needs = Parameter.all_objects.filter(sync=sync, default=None).exists()
+        if request.method == "POST" and needs and "asked" not in request.POST:
+            access.require(actor_of(request), Permission.EXECUTE, sync)
+            return redirect("admin:syncs_sync_preview", sync.pk)
+        return self._action(request, sync, f"Preview {sync}", "preview", preview=True)
+
     def full_resync_view(self, request: HttpRequest, sync: Sync) -> HttpResponse:
         """Tell what a full resync costs; start one."""
         return self._action(request, sync, f"Full resync of {sync}", "full_resync", full_resync=True)
@@ -122,7 +131,8 @@ class ActionPages:
                     raise
                 messages.error(request, str(error))  # what was entered stays
             else:
-                messages.success(request, f"Job {job.pk} of '{sync}' was started.")
+                what = "Preview" if job.preview else "Job"
+                messages.success(request, f"{what} {job.pk} of '{sync}' was started.")
                 return redirect("admin:jobs_job_change", job.pk)
         context = {"action": action, "cost": cost_of(sync), "parameters": _asked(request, sync)}
         return self._sync_page(request, "syncs/action.html", sync, title, **context)

@@ -81,6 +81,7 @@ class SyncForm(Quiet, forms.ModelForm):
             "target_filter": TryWidget(attrs={"rows": 2, "cols": 80, "spellcheck": "false"}),
         }
         labels = {
+            "keep_before": "Keep before-images",
             "on_new": "New records",
             "on_changed": "Changed records",
             "on_dropped": "Dropped records",

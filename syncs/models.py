@@ -175,7 +175,6 @@ class Sync(TenantModel):
         default=False, help_text="Whoever approves a job must be somebody else than who started it."
     )
     keep_before = models.BooleanField(
-        "keep before-images",
         default=False,
         help_text="Read what a job changes or deletes before it does, so that it can be undone, and its history shows "
         "from what to what. Free with compare = destination; else it costs a call per 200 records, or a bulk query.",

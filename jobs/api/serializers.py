@@ -3,6 +3,7 @@ from __future__ import annotations
 from rest_framework import serializers
 
 from jobs.models import Batch, ErrorGroup, Job, JobEvent
+from jobs.plans import ACTIONS
 from orgs.api.paging import LARGEST_PAGE
 from orgs.api.parsers import LARGEST_NUMBER
 
@@ -129,3 +130,39 @@ class RowSerializer(serializers.Serializer):
     cells = serializers.DictField(
         child=serializers.CharField(allow_null=True), allow_null=True, help_text="By column; null for what is no row."
     )
+
+
+class ChangeSerializer(serializers.Serializer):
+    field = serializers.CharField(help_text="As it is sent, such as Name or Account.External_Id__c.")
+    known = serializers.BooleanField(help_text="Whether it was read what the record holds.")
+    before = serializers.CharField(allow_null=True, help_text="What the record holds; null for nothing.")
+    after = serializers.CharField(allow_null=True, help_text="What is sent; null clears the field.")
+
+
+class PlannedRowSerializer(serializers.Serializer):
+    line = serializers.IntegerField(help_text="Its place in the plan, from 0.")
+    row = serializers.IntegerField(
+        allow_null=True, help_text="Of the source, from 1; null: its record left the source."
+    )
+    action = serializers.CharField()
+    key = serializers.CharField()
+    record_id = serializers.CharField()
+    is_new = serializers.BooleanField(allow_null=True, help_text="Whether the record is not there yet; null: not read.")
+    changes = ChangeSerializer(many=True)
+
+
+class PlannedRowsSerializer(serializers.Serializer):
+    next = serializers.URLField(allow_null=True)
+    previous = serializers.URLField(allow_null=True, help_text="Always null: these pages go forward only.")
+    results = PlannedRowSerializer(many=True)
+
+
+class PlanQuery(serializers.Serializer):
+    action = serializers.ChoiceField(default="changes", choices=list(ACTIONS), help_text="Only rows with this action.")
+    search = serializers.CharField(
+        default="", allow_blank=True, max_length=200, help_text="Text in the key, the id or a value, in whatever case."
+    )
+    after = serializers.IntegerField(
+        default=-1, min_value=-1, max_value=LARGEST_NUMBER, help_text="Only lines of the plan behind this one."
+    )
+    page_size = serializers.IntegerField(default=50, min_value=1, max_value=LARGEST_PAGE, help_text="Rows per page.")

@@ -12,12 +12,14 @@ from rest_framework.request import Request
 from rest_framework.response import Response
 from rest_framework.utils.urls import replace_query_param
 
-from jobs import files, results, start
+from jobs import files, plans, results, start
 from jobs.api.serializers import (
     BatchSerializer,
     ErrorGroupSerializer,
     EventSerializer,
     JobSerializer,
+    PlannedRowsSerializer,
+    PlanQuery,
     RejectSerializer,
     RowErrorsQuery,
     RowErrorsSerializer,
@@ -55,9 +57,9 @@ class JobView(Readable):
         "reject": Permission.APPROVE,
         "replay": Permission.EXECUTE,
     }
-    slow = frozenset({"replay", "refused_csv", "row_errors", "row_error"})
+    slow = frozenset({"plan", "plan_csv", "replay", "refused_csv", "row_errors", "row_error"})
     answers = {JobRefused: Conflict}
-    more_errors = dict.fromkeys(("refused_csv", "row_errors", "row_error"), ("409",))
+    more_errors = dict.fromkeys(("plan", "plan_csv", "refused_csv", "row_errors", "row_error"), ("409",))
 
     @extend_schema(request=None, responses=JobSerializer)
     @action(detail=True, methods=["post"], filterset_class=None)
@@ -118,6 +120,27 @@ class JobView(Readable):
             return FileResponse(path.open("rb"), content_type="text/plain; charset=utf-8")
         except FileNotFoundError:
             raise NotFound("This job has no log, or none any more.") from None
+
+    @extend_schema(operation_id="jobs_plan_list", responses=PlannedRowsSerializer, parameters=[PlanQuery])
+    @action(detail=True, filterset_class=None, pagination_class=None)
+    def plan(self, request: Request, pk: str) -> Response:
+        """What the job is going to do, or was, row by row: each field with what is there and what is sent."""
+        job: Any = self.get_object()
+        query = PlanQuery(data=request.query_params)
+        query.is_valid(raise_exception=True)
+        asked = query.validated_data
+        limit = asked.pop("page_size")
+        page = plans.page(job, **asked, limit=limit)
+        here = request.build_absolute_uri()
+        following = None if page.following is None else replace_query_param(here, "after", page.following)
+        return Response(PlannedRowsSerializer({"next": following, "previous": None, "results": page.rows}).data)
+
+    @extend_schema(responses={(200, "text/csv"): OpenApiResponse(OpenApiTypes.STR, "What is sent, and what is there.")})
+    def plan_csv(self, request: Request, pk: str) -> HttpResponseBase:
+        """All that the plan changes, as CSV."""
+        job: Any = self.get_object()
+        file = plans.open_plan_csv(job)
+        return FileResponse(file, content_type="text/csv; charset=utf-8", filename=f"job-{job.pk}-plan.csv")
 
     @extend_schema(responses={(200, "text/csv"): OpenApiResponse(OpenApiTypes.STR, "The source's columns, and why.")})
     def refused_csv(self, request: Request, pk: str) -> HttpResponseBase:

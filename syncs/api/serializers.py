@@ -321,6 +321,9 @@ class RunSerializer(serializers.Serializer):
     baseline = serializers.BooleanField(
         default=False, help_text="Record what the source holds as known in Salesforce, and send nothing."
     )
+    preview = serializers.BooleanField(
+        default=False, help_text="Plan only, and send nothing: its plan can be looked at when the job is `planned`."
+    )
     parameters = serializers.DictField(
         child=serializers.CharField(max_length=1000, allow_blank=True, trim_whitespace=False),
         default=dict,

@@ -141,7 +141,8 @@ class SyncView(Editable):
         job = None if key is None else known.first()
         if job is None:
             return None
-        same = (job.sync_id, job.full_resync, job.baseline) == (sync.pk, options["full_resync"], options["baseline"])
+        names = ("full_resync", "baseline", "preview")
+        same = job.sync_id == sync.pk and all(getattr(job, name) == options[name] for name in names)
         if not same or not options["parameters"].items() <= job.parameters.items():
             raise Unprocessable("This Idempotency-Key was used for another start. Take a new one for each.")
         return Response(JobSerializer(job).data, headers={"Idempotent-Replayed": "true"})

@@ -17,6 +17,10 @@ _HEADER = pyarrow.csv.WriteOptions(include_header=True, quoting_style="needed")
 _ROWS = pyarrow.csv.WriteOptions(include_header=False, quoting_style="needed")
 
 
+# So many rows, about, lie between two places of a file from which it can be read.
+_MARK_ROWS = 8_192
+
+
 class BatchWriter:
     """Writes tables of one kind into CSV files, none of which exceeds the limits; a row never stands in two.
 
@@ -30,6 +34,7 @@ class BatchWriter:
         self._file: io.BufferedWriter | None = None
         self._path = Path()
         self._number = self._rows = self._bytes = 0
+        self._marks: list[tuple[int, int]] = []
 
     def write(self, table: pa.Table) -> pa.ChunkedArray:
         """Append the rows of `table`, whose columns are all text; return the file's number for each row (int32)."""
@@ -54,17 +59,20 @@ class BatchWriter:
         self._file.close()
         self._file = None
         flush_to_disk(self._path)
-        self.done.append(WrittenFile(self._number, self._path, self._rows, self._bytes))
+        self.done.append(WrittenFile(self._number, self._path, self._rows, self._bytes, tuple(self._marks)))
 
     def _open(self, schema: pa.Schema) -> None:
         self.close()
         self._path, self._number = self._name()
         self._file = self._path.open("xb")
         self._rows = self._bytes = 0
+        self._marks = []
         self._append(encode_header(schema), 0)
 
     def _append(self, part: pa.Buffer, rows: int) -> None:
         assert self._file is not None
+        if rows and (not self._marks or self._rows >= self._marks[-1][0] + _MARK_ROWS):
+            self._marks.append((self._rows, self._bytes))
         self._file.write(part)
         self._rows += rows
         self._bytes += part.size
@@ -95,12 +103,17 @@ class BatchWriter:
 
 @dataclasses.dataclass(frozen=True)
 class WrittenFile:
-    """A CSV file that was written. number: its own. rows, bytes: what it holds, its header counted in the bytes."""
+    """A CSV file that was written.
+
+    number: its own. rows, bytes: what it holds, its header counted in the bytes. marks: places from which it can be
+    read: how many rows stand before, and how many bytes.
+    """
 
     number: int
     path: Path
     rows: int
     bytes: int
+    marks: tuple[tuple[int, int], ...]
 
 
 def encode_rows(table: pa.Table) -> pa.Buffer:

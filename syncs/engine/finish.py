@@ -184,6 +184,12 @@ def _errors(plan: Plan, outcomes_file: Path) -> str:
     return f"SELECT * FROM {parquet(plan.errors_file)} UNION ALL {refused}"
 
 
+def groups_of(workspace: Workspace, errors_file: Path) -> tuple[ErrorGroup, ...]:
+    """The largest groups of row errors in a file of them: of a plan, or of the end of a job."""
+    with workspace.connect() as connection:
+        return _groups(connection, errors_file)
+
+
 def _groups(connection: duckdb.DuckDBPyConnection, errors_file: Path) -> tuple[ErrorGroup, ...]:
     lines = connection.execute(
         "SELECT source, coalesce(code, ''), coalesce(field, ''), count(*), min(_row), "

@@ -34,6 +34,7 @@ class PlannedBatch:
     The plan's lines of a batch stand in the order of its rows.
     number: from 1, over all operations. rows, bytes: what the file holds, its header line included in the bytes.
     lane: how it is sent. wave: it is sent when every batch of a lower wave has ended: parents before their children.
+    marks: places from which the file can be read: how many rows stand before, and how many bytes.
     """
 
     number: int
@@ -43,6 +44,7 @@ class PlannedBatch:
     bytes: int
     lane: Lane = "bulk"
     wave: int = 0
+    marks: tuple[tuple[int, int], ...] = ()
 
 
 @dataclasses.dataclass(frozen=True)
@@ -155,7 +157,12 @@ class Plan:
             "fields": tuple(data["fields"]),
             "key_fields": tuple(data["key_fields"]),
             "only_updated": tuple(data["only_updated"]),
-            "batches": tuple(PlannedBatch(**{**batch, "file": Path(batch["file"])}) for batch in data["batches"]),
+            "batches": tuple(_batch(batch) for batch in data["batches"]),
             "guard": Guard(**data["guard"]),
         }
         return cls(**{**data, **changed})
+
+
+def _batch(data: dict[str, Any]) -> PlannedBatch:
+    marks = tuple((rows, bytes) for rows, bytes in data.get("marks", ()))
+    return PlannedBatch(**{**data, "file": Path(data["file"]), "marks": marks})

@@ -47,6 +47,7 @@ class PlannedFiles:
                 bytes=file.bytes,
                 lane=lane_of(self._spec, operation, rows[operation]),
                 wave=wave,
+                marks=file.marks,
             )
             for (wave, operation, _), writer in self._writers.items()
             for file in writer.done

@@ -99,7 +99,19 @@ def rows_of(path: Path | None, columns: Sequence[str]) -> Iterator[CsvRows]:
             raise
 
 
-def _batches(stream: pa.NativeFile, name: str, columns: list[str]) -> Iterator[pa.RecordBatch]:
+@contextlib.contextmanager
+def rows_from(path: Path, offset: int) -> Iterator[Iterator[pa.RecordBatch]]:
+    """All columns of a plain CSV file from the record on that begins at the byte `offset`: all text, blank is null."""
+    header = header_of(path)
+    with pa.memory_map(str(path)) as file:
+        file.seek(offset)
+        yield _batches(file, path.name, header, titles=header)
+
+
+def _batches(
+    stream: pa.NativeFile, name: str, columns: list[str], titles: list[str] | None = None
+) -> Iterator[pa.RecordBatch]:
+    """titles: of the columns, where the stream does not begin with them."""
     options = pyarrow.csv.ConvertOptions(
         column_types=dict.fromkeys(columns, pa.string()),
         include_columns=columns,
@@ -110,7 +122,7 @@ def _batches(stream: pa.NativeFile, name: str, columns: list[str]) -> Iterator[p
     try:
         yield from pyarrow.csv.open_csv(
             stream,
-            read_options=pyarrow.csv.ReadOptions(block_size=_BLOCK_BYTES),
+            read_options=pyarrow.csv.ReadOptions(block_size=_BLOCK_BYTES, column_names=titles),
             parse_options=pyarrow.csv.ParseOptions(newlines_in_values=True),
             convert_options=options,
         )

@@ -56,7 +56,7 @@ class UndoField:
     """A field that the job wrote.
 
     name, family: of the field that takes the value back. written: the title of its column in the job's payloads.
-    path: in SOQL, what reads it in the form in which it was written. written_family, case_sensitive: how that compares.
+    path: in SOQL, what reads it in the form in which it was written; "" where SOQL cannot. written_family, case_sensitive: how that compares.
     before: place of what it held before among the before-images' fields, or None when that is not known.
     before_written: place of the same in the form in which it was written, or None.
     """
@@ -108,8 +108,8 @@ def _field(name: str, column: PlannedColumn | None, describe: ObjectDescribe, be
         name=field.name,
         family=family,
         written=name,
-        # SOQL knows no type before a relationship.
-        path=name.rpartition(":")[2] if by_parent else field.name,
+        # SOQL does not read a field of a parent that may be of several objects.
+        path="" if ":" in name else name if by_parent else field.name,
         written_family=column.family if column else family,
         case_sensitive=column.case_sensitive if by_parent and column else True,
         before=before.get(field.name.lower()),
@@ -120,7 +120,7 @@ def _field(name: str, column: PlannedColumn | None, describe: ObjectDescribe, be
 def paths_of(fields: Sequence[UndoField], describe: ObjectDescribe) -> list[str]:
     """What to read of each record, in SOQL; its id first."""
     about = [name for name in _ABOUT if name == "Id" or describe.field(name) is not None]
-    return list(dict.fromkeys([*about, *(path for field in fields for path in (field.path, field.name))]))
+    return list(dict.fromkeys([*about, *(path for field in fields for path in (field.path, field.name) if path)]))
 
 
 # --- what the job did ---
@@ -373,13 +373,15 @@ def _state(field: UndoField, place: int) -> str:
     if field.by_parent and not field.case_sensitive:
         sides = [compared(field.written_family, False, f"coalesce({each}, {cleared})") for each in (now, wrote)]
         as_written = " = ".join(sides)
-    known = "done <> 'updated'" if field.before is None else "true"
+    known = "true"
+    if field.before is None or not field.path:
+        known = "done <> 'updated'" if field.path else "false"
     # A field that holds what it held before is as it was; and into one that the job left as it was, it wrote nothing.
     left_so = same(wrote, f"bw_{place}", field.written_family) if field.before_written is not None else "false"
-    as_before = f"done = 'updated' AND ({left_so} OR {same(f'n_{place}', before, field.family)})"
+    as_before = f"done = 'updated' AND {str(field.before is not None).lower()} AND ({left_so} OR {same(f'n_{place}', before, field.family)})"
     return (
         f"CASE WHEN {wrote} IS NULL OR done NOT IN ('inserted', 'restored', 'updated') THEN NULL "
-        f"WHEN NOT ({known}) THEN 'unsure' WHEN {as_before} THEN 'as_before' WHEN {as_written} THEN 'as_written' "
+        f"WHEN {as_before} THEN 'as_before' WHEN NOT ({known}) THEN 'unsure' WHEN {as_written} THEN 'as_written' "
         "ELSE 'changed' END"
     )
 

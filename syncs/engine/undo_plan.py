@@ -262,7 +262,7 @@ def _field_error(field: UndoField, place: int) -> str:
         f"ELSE {literal(f'{name} holds ')} || {_quoted(now)} || ' now, where it held ' || {wrote} || "
         "' after the job: somebody has changed the record since, so it is kept.' END"
     )
-    unsure = literal(f"What {name} held before the job was not kept, so it stays as it is.")
+    unsure = literal(f"It cannot be told whether {name} is as the job left it, or what it held before, so it stays.")
     return (
         f"CASE WHEN why IS NULL AND f_{place} IN ('changed', 'unsure') THEN "
         f"{{'code': CASE f_{place} WHEN 'changed' THEN {literal(undo.CHANGED)} ELSE {literal(undo.NO_BEFORE)} END, "

@@ -39,7 +39,7 @@ class Migration(migrations.Migration):
         migrations.AddField(
             model_name='sync',
             name='keep_before',
-            field=models.BooleanField(default=False, help_text='Read what a job changes or deletes before it does, so that it can be undone, and its history shows from what to what. Free with compare = destination; else it costs a call per 200 records, or a bulk query.', verbose_name='keep before-images'),
+            field=models.BooleanField(default=False, help_text='Read what a job changes or deletes before it does, so that it can be undone, and its history shows from what to what. Free with compare = destination; else it costs a call per 200 records, or a bulk query.'),
         ),
         migrations.AddField(
             model_name='sync',

@@ -13,7 +13,7 @@ from jobs.models import Batch, BatchState, Job, JobEvent, Status
 from orgs import access
 from orgs.models import AuditEvent, Membership, Role, Team
 from tests.factories import make_batch, make_job, make_member, make_organization, make_sync
-from tests.jobs.scenario import make_people_sync, people, run, write_csv
+from tests.jobs.scenario import go_on, make_people_sync, people, run, write_csv
 
 pytestmark = pytest.mark.django_db(transaction=True)  # jobs run in threads of their own
 
@@ -174,14 +174,32 @@ def test_a_job_that_waits_shows_what_it_would_delete_and_is_approved(owner, clie
     write_csv(owner, "people.csv", people(30))
     job = run(sync)
     shown = text(client.get(page(job)))
-    assert "P0000031" in shown and "P0000080" in shown and "P0000081" not in shown
-    following = shown.split("?deletes_after=")[1].split('"')[0]
-    assert "P0000081" in text(client.get(page(job, f"change/?deletes_after={following}")))
+    assert "P0000031" in shown and "P0000040" in shown and "P0000041" not in shown
+    first = text(client.get(page(job, "plan/?action=delete")))
+    assert "P0000080" in first and "P0000081" not in first
+    following = first.split("&amp;after=")[1].split('"')[0]
+    assert "P0000081" in text(client.get(page(job, f"plan/?action=delete&after={following}")))
     assert client.post(page(job, "approve/")).status_code == 302
     job.refresh_from_db()
     assert (job.status, job.approved_by) == (Status.LOADING, "alice")
     event = AuditEvent.all_objects.get(action="approved")
     assert (event.actor, event.via, event.object_id) == ("alice", "admin", job.pk)
+
+
+def test_a_preview_is_started_looked_at_searched_and_downloaded(owner, client, sandbox):
+    sync = make_people_sync(sandbox, organization=owner)
+    write_csv(owner, "people.csv", people(3))
+    run(sync)
+    write_csv(owner, "people.csv", people(3, title="Boss"))
+    assert client.post(f"/admin/syncs/sync/{sync.pk}/preview/").status_code == 302
+    job = go_on(Job.all_objects.get(preview=True))
+    shown = text(client.get(page(job)))
+    assert "<del>Buyer</del>" in shown and "<ins>Boss</ins>" in shown
+    assert "Preview: nothing is sent" in shown
+    assert "P0000002" in text(client.get(page(job, "plan/?q=p0000002")))
+    assert "No row fits" in text(client.get(page(job, "plan/?q=nobody")))
+    downloaded = b"".join(client.get(page(job, "plan.csv"))).decode()
+    assert downloaded.startswith('"_row","_action"') and downloaded.count("Boss") == 3
 
 
 def test_a_job_that_waits_is_rejected_with_a_reason(owner, client):

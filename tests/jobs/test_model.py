@@ -16,7 +16,6 @@ from hypothesis import HealthCheck, Phase, note, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, rule, run_state_machine_as_test
 
-from jobs import queue
 from jobs.load import advance_batch
 from jobs.models import Job, Status
 from jobs.run import run_job
@@ -218,10 +217,12 @@ class Jobs(RuleBasedStateMachine):
         self.check(job, approves, start, "bad" if refuses else None)
 
     def drive_and_kill(self, job: Job, path: str, action: str, nth: int) -> Job:
-        """The job by a worker, which is killed in the middle of a call, if the job makes that call."""
+        """The job by a worker, which is killed in the middle of a call, if the job makes that call.
+
+        Nobody wakes the worker: it finds the job in the database, even where its broker is not up yet.
+        """
         assert self.worker is not None
         [fault] = self.sandbox.faults({"action": action, "path": path, "nth": nth, "seconds": 60})[-1:]
-        queue.send(queue.RUN_JOB, job.pk)
         wait_for(lambda: self.holds(fault["id"]) or ended(job), "a held call, or the end")
         if not ended(job):
             self.worker.kill()

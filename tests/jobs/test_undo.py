@@ -6,21 +6,14 @@ import pytest
 
 from jobs.foreground import work_on
 from jobs.models import Status
-from jobs.planning import Planner
 from jobs.results import row_errors
 from jobs.start import approve_job, start_undo
 from tests.factories import anybody
-from tests.jobs.before import make_plan_and_keep
 from tests.jobs.scenario import go_on, make_people_sync, people, run, write_csv
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
 FIELDS = "Id, External_Id__c, LastName, FirstName, Title"
-
-
-@pytest.fixture(autouse=True)
-def before(monkeypatch):
-    monkeypatch.setattr(Planner, "_make_plan", make_plan_and_keep)
 
 
 def held(org):

@@ -184,6 +184,8 @@ admin:syncs_sync_history                      GET     ok=READ
 admin:syncs_sync_history                      POST    ok=READ
 admin:syncs_sync_start                        GET     ok=EXECUTE    refused=READ
 admin:syncs_sync_start                        POST    ok=EXECUTE    refused=READ
+admin:syncs_sync_preview                      GET     ok=EXECUTE    refused=READ
+admin:syncs_sync_preview                      POST    ok=EXECUTE    refused=READ
 admin:syncs_sync_full_resync                  GET     ok=EXECUTE    refused=READ
 admin:syncs_sync_full_resync                  POST    ok=EXECUTE    refused=READ
 admin:syncs_sync_baseline                     GET     ok=EXECUTE    refused=READ
@@ -215,6 +217,10 @@ admin:jobs_job_rows                           GET     ok=READ
 admin:jobs_job_rows                           POST    no method
 admin:jobs_job_row                            GET     ok=READ
 admin:jobs_job_row                            POST    no method
+admin:jobs_job_plan                           GET     ok=READ
+admin:jobs_job_plan                           POST    no method
+admin:jobs_job_plan_csv                       GET     ok=READ
+admin:jobs_job_plan_csv                       POST    no method
 admin:jobs_job_refused                        GET     ok=READ
 admin:jobs_job_refused                        POST    no method
 admin:jobs_job_log                            GET     ok=READ
@@ -294,6 +300,8 @@ api-jobs-error-groups                         GET     ok=READ
 api-jobs-row-errors                           GET     ok=READ
 api-jobs-row-error                            GET     ok=READ
 api-jobs-log                                  GET     ok=READ
+api-jobs-plan                                 GET     ok=READ
+api-jobs-plan-csv                             GET     ok=READ
 api-jobs-refused-csv                          GET     ok=READ
 api-jobs-cancel                               POST    ok=EXECUTE    refused=READ
 api-jobs-approve                              POST    ok=APPROVE    refused=READ

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import argparse
 import getpass
 
 from django.core.management.base import CommandError, CommandParser
@@ -15,6 +16,24 @@ from syncs.models import Sync
 def add_sync_arguments(parser: CommandParser) -> None:
     parser.add_argument("name", help="Name of the sync.")
     parser.add_argument("--organization", help="Slug of its organization; needed when several have such a sync.")
+
+
+def add_parameter_argument(parser: CommandParser) -> None:
+    parser.add_argument(
+        "--parameter",
+        action="append",
+        type=_name_and_value,
+        default=[],
+        metavar="NAME=VALUE",
+        help="Value of a parameter of the sync; may be given several times.",
+    )
+
+
+def _name_and_value(text: str) -> tuple[str, str]:
+    name, sign, value = text.partition("=")
+    if not sign or not name:
+        raise argparse.ArgumentTypeError(f"'{text}' is not NAME=VALUE.")
+    return name.removeprefix("@"), value
 
 
 def find_sync(name: str, organization: str | None) -> Sync:

@@ -14,12 +14,15 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, SpinnerColumn
 from rich.table import Table
 from rich.text import Text
 
+from jobs import plans
 from jobs.counts import api_calls, live_counts
 from jobs.models import Batch, ErrorGroup, Job, Status
 from jobs.view import CHANGED_SILENTLY
+from syncs.engine import planned
 
 EXIT_CODES: dict[str, int] = {
     Status.SUCCEEDED: 0,
+    Status.PLANNED: 0,
     Status.FAILED: 1,
     Status.CANCELLED: 1,
     Status.PARTIAL: 2,
@@ -45,6 +48,7 @@ _ALWAYS = {"read", "inserted", "updated", "unchanged", "rejected", "failed"}
 
 _MARKS: dict[str, str] = {
     Status.SUCCEEDED: "[green]✓",
+    Status.PLANNED: "[green]✓",
     Status.PARTIAL: "[yellow]!",
     Status.WAITING_APPROVAL: "[yellow]?",
     Status.FAILED: "[red]✗",
@@ -121,6 +125,34 @@ def show_outcome(console: Console, job: Job) -> None:
     groups = list(ErrorGroup.all_objects.filter(job=job))
     if groups:
         _show_groups(console, groups)
+
+
+def show_plan(console: Console, job: Job, most: int) -> None:
+    """Print what a preview found: counts, the first rows that would change, and what would be rejected."""
+    show_outcome(console, job)
+    if job.status != Status.PLANNED:
+        return
+    plan, _ = plans.plan_of(job)
+    for text, rows in [("rows read", plan.counts["read"]), *planned.counts_in_words(plan)]:
+        console.print(f"{rows:>10,} [cyan]{text}[/cyan]", highlight=False)
+    for row in plans.first_rows(job, most) if most else ():
+        where = f"row {row.row}" if row.row else "left the source"
+        console.print(f"[bold]{row.action}[/bold] {escape(row.key or row.record_id)} ({where})", highlight=False)
+        for change in row.changes:
+            if change.differs:
+                console.print(f"    {_change_in_words(change, row)}", highlight=False)
+    if not plans.changes_something(job):
+        console.print("Nothing to do: Salesforce holds all of it as it is.")
+
+
+def _change_in_words(change: planned.Change, row: planned.PlannedRow) -> str:
+    if row.action == "delete":
+        return f"{change.field}: [red]{escape(str(change.before))}[/red]"
+    after = "(cleared)" if change.after is None else escape(change.after)
+    if not change.known or row.is_new:
+        return f"{change.field}: [green]{after}[/green]"
+    before = "(blank)" if change.before is None else escape(change.before)
+    return f"{change.field}: [red]{before}[/red] -> [green]{after}[/green]"
 
 
 def _sent_anything(job: Job) -> bool:

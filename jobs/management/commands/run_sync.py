@@ -1,11 +1,10 @@
-import argparse
 from typing import Any
 
 from django.core.management.base import CommandParser
 
 from jobs.management.base import JobCommand
 from jobs.management.commands._here import work_here
-from jobs.management.commands._lookup import add_sync_arguments, find_sync, whoever_types
+from jobs.management.commands._lookup import add_parameter_argument, add_sync_arguments, find_sync, whoever_types
 from jobs.start import start_job
 
 
@@ -18,14 +17,7 @@ class Command(JobCommand):
     def add_arguments(self, parser: CommandParser) -> None:
         add_sync_arguments(parser)
         parser.add_argument("--queue", action="store_true", help="Leave it to the workers and return at once.")
-        parser.add_argument(
-            "--parameter",
-            action="append",
-            type=_name_and_value,
-            default=[],
-            metavar="NAME=VALUE",
-            help="Value of a parameter of the sync; may be given several times.",
-        )
+        add_parameter_argument(parser)
         what = parser.add_mutually_exclusive_group()
         what.add_argument(
             "--full-resync", action="store_true", help="Send every row, whatever Salesforce is known to hold."
@@ -48,10 +40,3 @@ class Command(JobCommand):
             work_here(job, options["verbosity"])
         job.refresh_from_db()
         self.stdout.write(f"Job {job.pk} is queued. {job.reason}")
-
-
-def _name_and_value(text: str) -> tuple[str, str]:
-    name, sign, value = text.partition("=")
-    if not sign or not name:
-        raise argparse.ArgumentTypeError(f"'{text}' is not NAME=VALUE.")
-    return name.removeprefix("@"), value

@@ -27,7 +27,7 @@ def test_a_payload_is_utf8_with_quotes_line_feeds_and_empty_cells_for_null(tmp_p
     _, (batch,) = write(tmp_path, [rows])
     assert batch.file.read_bytes().decode() == '"Ext__c","Näme"\n"1","é\U0001f600"\n"a ""b"", c\nd",\n'
     assert batch == PlannedBatch(
-        1, "upsert", tmp_path / "p-batch-00001.csv", 2, batch.file.stat().st_size, "collections"
+        1, "upsert", tmp_path / "p-batch-00001.csv", 2, batch.file.stat().st_size, "collections", marks=((0, 17),)
     )
 
 
