@@ -24,8 +24,8 @@ class Columns:
 
     paths: SOQL paths, each once; the first is the record's id. keys: places of the key's fields. lines: by index of a
     line, the place of what its field holds. targets: by API name, the place of what a rule asks for. expired: the place
-    of the field that expiry stamps, or None. parents: by index of a line whose parent Salesforce finds, the place of the
-    parent's id.
+    of the field that expiry stamps, or None. parents: by index of a line whose parent Salesforce finds, the place of
+    the parent's id.
     """
 
     paths: tuple[str, ...]

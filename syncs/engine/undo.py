@@ -56,7 +56,8 @@ class UndoField:
     """A field that the job wrote.
 
     name, family: of the field that takes the value back. written: the title of its column in the job's payloads.
-    path: in SOQL, what reads it in the form in which it was written; "" where SOQL cannot. written_family, case_sensitive: how that compares.
+    path: in SOQL, what reads it in the form in which it was written; "" where SOQL cannot. written_family,
+    case_sensitive: how that compares.
     before: place of what it held before among the before-images' fields, or None when that is not known.
     before_written: place of the same in the form in which it was written, or None.
     """
@@ -378,7 +379,8 @@ def _state(field: UndoField, place: int) -> str:
         known = "done <> 'updated'" if field.path else "false"
     # A field that holds what it held before is as it was; and into one that the job left as it was, it wrote nothing.
     left_so = same(wrote, f"bw_{place}", field.written_family) if field.before_written is not None else "false"
-    as_before = f"done = 'updated' AND {str(field.before is not None).lower()} AND ({left_so} OR {same(f'n_{place}', before, field.family)})"
+    back_already = same(f"n_{place}", before, field.family)
+    as_before = f"done = 'updated' AND ({left_so} OR {back_already})" if field.before is not None else "false"
     return (
         f"CASE WHEN {wrote} IS NULL OR done NOT IN ('inserted', 'restored', 'updated') THEN NULL "
         f"WHEN {as_before} THEN 'as_before' WHEN NOT ({known}) THEN 'unsure' WHEN {as_written} THEN 'as_written' "
