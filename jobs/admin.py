@@ -17,8 +17,9 @@ from django.views.decorators.http import require_GET, require_POST
 from jobs import files, plans, results, view
 from jobs.errors import JobRefused
 from jobs.models import LIVE, Batch, ErrorGroup, Job, JobEvent, Status
-from jobs.start import approve_job, cancel_job, reject_job, start_again, start_job
+from jobs.start import approve_job, cancel_job, reject_job, start_again, start_job, start_undo
 from jobs.templatetags.dashboard import badge
+from jobs.undoable import done_by, why_not
 from orgs import access
 from orgs.access import Denied
 from orgs.models import Permission
@@ -90,6 +91,7 @@ class JobAdmin(TenantAdmin):
             ("reject", "reject/", require_POST(self.reject_view)),
             ("again", "again/", require_POST(self.again_view)),
             ("replay", "replay/", require_POST(self.replay_view)),
+            ("undo", "undo/", require_POST(self.undo_view)),
         ]
         site = self.admin_site
         return [
@@ -141,7 +143,16 @@ class JobAdmin(TenantAdmin):
             has_refused="final" in job.manifests and job.files_removed_at is None,
             has_plan="plan" in job.manifests and job.files_removed_at is None,
             **self._planned(job),
+            **self._undo(request, job),
         )
+
+    def _undo(self, request: HttpRequest, job: Job) -> dict[str, Any]:
+        """What an undo would take back, and why it cannot; the undos that there are."""
+        undos = Job.all_objects.filter(undo_of=job).order_by("pk")
+        done = done_by(job) if job.status not in LIVE and not job.preview else None
+        if done is None or not done.total or not access.may(actor_of(request), Permission.EXECUTE, job):
+            return {"undos": undos}
+        return {"undos": undos, "done": done, "not_undoable": why_not(job)}
 
     def _progress_context(self, job: Job) -> dict[str, Any]:
         batches = list(Batch.all_objects.filter(job=job)[: _MOST_BATCHES + 1])
@@ -265,6 +276,13 @@ class JobAdmin(TenantAdmin):
         """Start a job that reads nothing but the rows that were refused in this one."""
         again = start_job(job.sync, by=actor_of(request), replay_of=job)
         return self._done(request, again, f"was started: it tries {job.replayable:,} rows of job {job.pk} again")
+
+    def undo_view(self, request: HttpRequest, job: Job) -> HttpResponse:
+        """Start a job that takes back what this one did; it waits for approval. Or its preview."""
+        preview = "preview" in request.POST
+        undo = start_undo(job, by=actor_of(request), preview=preview)
+        what = "plans what would take job {} back" if preview else "was started; it waits for approval before it sends"
+        return self._done(request, undo, what.format(job.pk))
 
     def _done(self, request: HttpRequest, job: Job, what: str) -> HttpResponse:
         messages.success(request, f"Job {job.pk} {what}.")

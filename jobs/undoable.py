@@ -66,8 +66,8 @@ def why_not(job: Job) -> str:
         return f"{number} deleted records past the recycle bin, and those cannot be restored."
     if not (job.manifests.get("before") or {}).get("path") and _needs_before(job, done):
         return (
-            f"{number} kept no picture of what its records held before, so what it changed cannot be put back. Switch "
-            "on 'keep before' in the sync; then later jobs can be undone."
+            f"{number} did not keep what its records held before, so what it changed cannot be put back. Switch on "
+            "'Keep before-images' in the sync; then later jobs can be undone."
         )
     there = job.destination.salesforce_org_id
     if there and job.salesforce_org_id and there[:15] != job.salesforce_org_id[:15]:

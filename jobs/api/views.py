@@ -24,6 +24,7 @@ from jobs.api.serializers import (
     RowErrorsQuery,
     RowErrorsSerializer,
     RowSerializer,
+    UndoSerializer,
 )
 from jobs.errors import JobRefused
 from jobs.models import Batch, ErrorGroup, Job, JobEvent, Status
@@ -56,8 +57,9 @@ class JobView(Readable):
         "approve": Permission.APPROVE,
         "reject": Permission.APPROVE,
         "replay": Permission.EXECUTE,
+        "undo": Permission.EXECUTE,
     }
-    slow = frozenset({"plan", "plan_csv", "replay", "refused_csv", "row_errors", "row_error"})
+    slow = frozenset({"undo", "plan", "plan_csv", "replay", "refused_csv", "row_errors", "row_error"})
     answers = {JobRefused: Conflict}
     more_errors = dict.fromkeys(("plan", "plan_csv", "refused_csv", "row_errors", "row_error"), ("409",))
 
@@ -92,6 +94,14 @@ class JobView(Readable):
         job: Any = self.get_object()
         again = start.start_job(job.sync, by=self.actor, replay_of=job)
         return Response(JobSerializer(again).data, status=201)
+
+    @extend_schema(request=UndoSerializer, responses={201: OpenApiResponse(JobSerializer, "The job that was started.")})
+    @action(detail=True, methods=["post"], filterset_class=None)
+    def undo(self, request: Request, pk: str) -> Response:
+        """Start a job that takes back what this one did, as far as nobody has changed it since. It waits for approval."""
+        job: Any = self.get_object()
+        undo = start.start_undo(job, by=self.actor, preview=self.input(UndoSerializer)["preview"])
+        return Response(JobSerializer(undo).data, status=201)
 
     @extend_schema(responses=EventSerializer(many=True))
     @action(detail=True, filterset_class=None, pagination_class=OldestFirst)

@@ -237,6 +237,8 @@ admin:jobs_job_again                          GET     no method
 admin:jobs_job_again                          POST    ok=EXECUTE     refused=READ
 admin:jobs_job_replay                         GET     no method
 admin:jobs_job_replay                         POST    ok=EXECUTE     refused=READ
+admin:jobs_job_undo                           GET     no method
+admin:jobs_job_undo                           POST    ok=EXECUTE     refused=READ
 admin/jobs/job/<path:object_id>/              GET     ok=ALL
 
 # The API
@@ -307,6 +309,7 @@ api-jobs-cancel                               POST    ok=EXECUTE    refused=READ
 api-jobs-approve                              POST    ok=APPROVE    refused=READ
 api-jobs-reject                               POST    ok=APPROVE    refused=READ
 api-jobs-replay                               POST    ok=EXECUTE    refused=READ
+api-jobs-undo                                 POST    ok=EXECUTE    refused=READ
 
 # The way in
 home                                          GET     ok=ALL open
