@@ -98,7 +98,7 @@ class JobView(Readable):
     @extend_schema(request=UndoSerializer, responses={201: OpenApiResponse(JobSerializer, "The job that was started.")})
     @action(detail=True, methods=["post"], filterset_class=None)
     def undo(self, request: Request, pk: str) -> Response:
-        """Start a job that takes back what this one did, as far as nobody has changed it since. It waits for approval."""
+        """Start a job that takes back what this one did, as far as nobody changed it since. It waits for approval."""
         job: Any = self.get_object()
         undo = start.start_undo(job, by=self.actor, preview=self.input(UndoSerializer)["preview"])
         return Response(JobSerializer(undo).data, status=201)

@@ -2,14 +2,22 @@
 
 from __future__ import annotations
 
-import pytest
+from pathlib import Path
 
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+from django.utils import timezone
+
+from connections.models import Connection
+from jobs.errors import JobRefused
 from jobs.foreground import work_on
-from jobs.models import Status
+from jobs.models import Job, Status
 from jobs.results import row_errors
 from jobs.start import approve_job, start_undo
 from tests.factories import anybody
 from tests.jobs.scenario import go_on, make_people_sync, people, run, write_csv
+from tests.workers import Worker, wait_for, wait_for_end
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
@@ -195,3 +203,153 @@ def test_many_records_are_read_and_changed_by_bulk(mirrored, org, by_bulk, monke
     }
     assert held(org) == was
     assert counts(run(sync)) == {"inserted": 10, "updated": 10, "unchanged": 10}
+
+
+def test_expired_records_lose_their_stamp(sandbox, org):
+    custom = {"on_new": "insert", "on_changed": "update", "on_dropped": "expire", "expire_field": "Last_Seen__c"}
+    sync = make_people_sync(sandbox, mode="custom", keep_before=True, **custom)
+    rows = people(20)
+    write_csv(sync.organization, "people.csv", rows)
+    run(sync)
+    write_csv(sync.organization, "people.csv", rows[:15])
+    job = run(sync)
+    stamped = "SELECT Id FROM Contact WHERE Last_Seen__c != null"
+    assert job.counts["dropped"]["expired"] == len(org.query(stamped)) == 6
+    assert counts(undone(job)) == {"updated": 6}
+    assert org.query(stamped) == []
+    assert run(sync).counts["dropped"]["expired"] == 6
+
+
+def test_a_lookup_by_a_field_of_the_parent_goes_back_to_no_parent(sandbox, org, hand):
+    parent = hand.insert("Account", Name="Parent", External_Id__c="A1")
+    other = hand.insert("Account", Name="Other, without a key")
+    lookup = {"source_column": "account", "lookup_object": "Account", "lookup_field": "External_Id__c"}
+    mappings = {"External_Id__c": "id", "LastName": "last", "AccountId": lookup}
+    sync = make_people_sync(sandbox, keep_before=True, mappings=mappings)
+    first = hand.insert("Contact", LastName="One", External_Id__c="P1", AccountId=other)
+    second = hand.insert("Contact", LastName="Two", External_Id__c="P2")
+    write_csv(sync.organization, "people.csv", [["id", "last", "account"], ["P1", "One", "A1"], ["P2", "Two", "A1"]])
+    job = run(sync)
+    assert (job.status, counts(job)) == (Status.SUCCEEDED, {"updated": 2}), job.reason
+    asked = "SELECT Id, AccountId FROM Contact"
+    assert {each["AccountId"] for each in org.query(asked)} == {parent}
+    done = undone(job)
+    assert (done.status, counts(done)) == (Status.SUCCEEDED, {"updated": 2}), done.reason
+    assert {each["Id"]: each["AccountId"] for each in org.query(asked)} == {first: other, second: None}
+
+
+def test_a_job_that_was_refused_rows_is_undone_as_far_as_it_came(sandbox, org):
+    sync = make_people_sync(sandbox, keep_before=True)
+    rows = people(20)
+    write_csv(sync.organization, "people.csv", rows)
+    run(sync)
+    was = held(org)
+    error = {"code": "FIELD_CUSTOM_VALIDATION_EXCEPTION", "message": "no", "times": None}
+    rule = {"action": "refuse_rows", "object": "Contact", "field": "LastName", "matches": "[05]$"}
+    sandbox.faults({**rule, **error})
+    write_csv(sync.organization, "people.csv", people(30, title="Owner"))
+    job = run(sync)
+    assert (job.status, counts(job)) == (Status.PARTIAL, {"inserted": 8, "updated": 16, "failed": 6})
+    sandbox.clear_faults()
+    done = undone(job)
+    assert (done.status, counts(done)) == (Status.SUCCEEDED, {"updated": 16, "deleted": 8})
+    assert held(org) == was
+
+
+def test_rows_of_unknown_outcome_are_undone_where_salesforce_shows_them(sandbox, org, hand):
+    sync = make_people_sync(sandbox, mode="insert", keep_before=True)
+    write_csv(sync.organization, "people.csv", people(10))
+    job = run(sync)
+    assert counts(job) == {"inserted": 10}
+    # As if the results had been lost: what was made is found by its key.
+    batch = job.batches.get()
+    unknown = Path(batch.outcomes[0]["file"]).with_name("unknown.parquet")
+    final = job.manifests["final"]
+    table = pq.read_table(final["outcomes_file"])
+    lost = pa.array(["unknown"] * table.num_rows)
+    table = table.set_column(table.schema.get_field_index("outcome"), "outcome", lost)
+    table = table.set_column(table.schema.get_field_index("record_id"), "record_id", pa.nulls(10, pa.string()))
+    pq.write_table(table, unknown)
+    job.manifests = {**job.manifests, "final": {**final, "outcomes_file": str(unknown)}}
+    job.counts = {**job.counts, "inserted": 0, "unknown": 10}
+    job.save()
+    (gone, *_) = ids = sorted(by_key(org).items())
+    hand.delete("Contact", gone[1])
+    done = undone(job)
+    assert (done.status, counts(done)) == (Status.SUCCEEDED, {"deleted": 9, "unchanged": 1}), errors(done)
+    assert len(ids) == 10 and held(org) == {}
+
+
+@pytest.mark.parametrize("action", ["lose_answer", "expire_token"])
+def test_a_lost_answer_to_a_restore_counts_as_what_became_of_it(mirrored, org, sandbox, settings, action):
+    settings.SFSYNC_RETRY_SECONDS, settings.SFSYNC_LONGEST_CALL_SECONDS = 0.01, 0.2
+    sync, job, was = mirrored
+    sandbox.faults({"method": "POST", "path": "/services/Soap/u/", "nth": 1, "action": action})
+    done = undone(job)
+    assert (done.status, counts(done)) == (Status.SUCCEEDED, {"updated": 10, "deleted": 10, "restored": 10})
+    assert held(org) == was
+
+
+def test_what_cannot_be_undone_is_refused_with_the_way_out(sandbox, org, hand):
+    sync = make_people_sync(sandbox)
+    write_csv(sync.organization, "people.csv", people(3))
+    first = run(sync)
+    preview = run(sync, preview=True)
+    with pytest.raises(JobRefused, match="is a preview. It sent nothing"):
+        undo(preview)
+    nothing = run(sync)
+    with pytest.raises(JobRefused, match="changed nothing in Salesforce"):
+        undo(nothing)
+    write_csv(sync.organization, "people.csv", people(3, title="Owner"))
+    changed = run(sync)
+    with pytest.raises(JobRefused, match="'Keep before-images' in the sync"):
+        undo(changed)
+    Job.all_objects.filter(pk=first.pk).update(files_removed_at=timezone.now())
+    with pytest.raises(JobRefused, match="past their retention"):
+        undo(Job.all_objects.get(pk=first.pk))
+    Job.all_objects.filter(pk=first.pk).update(files_removed_at=None)
+    Connection.all_objects.filter(pk=sync.destination_id).update(salesforce_org_id="00D000000000009AAA")
+    with pytest.raises(JobRefused, match="leads to 00D000000000009AAA by now"):
+        undo(Job.all_objects.get(pk=first.pk))
+    Connection.all_objects.filter(pk=sync.destination_id).update(salesforce_org_id=first.salesforce_org_id)
+    # Inserts need no before-images; those that a later job changed stay.
+    waiting = undo(Job.all_objects.get(pk=first.pk))
+    assert (waiting.status, counts(waiting)) == (Status.PARTIAL, {"rejected": 3})
+    live = start_undo(Job.all_objects.get(pk=first.pk), by=anybody(sync), wake=False)
+    with pytest.raises(JobRefused, match="already has a job"):
+        start_undo(Job.all_objects.get(pk=first.pk), by=anybody(sync), wake=False)
+    with pytest.raises(JobRefused, match="It can be undone when it has ended"):
+        undo(live)
+
+
+@pytest.mark.slow
+def test_an_undo_whose_worker_is_killed_at_each_call_ends_the_same(mirrored, org, sandbox):
+    sync, job, was = mirrored
+    waiting = undo(job)
+    worker = Worker(concurrency=2, SFSYNC_LONGEST_CALL_SECONDS="1")
+    try:
+        calls = ("/services/Soap/u/", "/composite/sobjects", "/composite/sobjects")
+        first = True
+        for path in calls:
+            for action in ("hold_before", "hold_after"):
+                (rule,) = sandbox.faults({"action": action, "path": path, "nth": 1, "seconds": 60})[-1:]
+                if first:
+                    approve_job(waiting, by=anybody(waiting))
+                first = False
+
+                def held_or_ended(rule=rule):
+                    waiting.refresh_from_db()
+                    return not waiting.is_live or any(
+                        x["id"] == rule["id"] and x["held"] for x in sandbox.fault_rules()
+                    )
+
+                wait_for(held_or_ended, "a held call, or the end")
+                worker.kill()
+                sandbox.release(rule["id"])
+                worker.start()
+        done = wait_for_end(waiting)
+    finally:
+        worker.stop()
+    assert done.status == Status.SUCCEEDED, done.reason
+    assert counts(done) == {"updated": 10, "deleted": 10, "restored": 10}
+    assert held(org) == was
