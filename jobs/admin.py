@@ -17,8 +17,9 @@ from django.views.decorators.http import require_GET, require_POST
 from jobs import approval, exchanges, files, plans, results, view
 from jobs.errors import JobRefused
 from jobs.models import LIVE, Batch, ErrorGroup, Job, JobEvent, Status
-from jobs.start import approve_job, cancel_job, reject_job, start_again, start_job
+from jobs.start import approve_job, cancel_job, reject_job, start_again, start_job, start_undo
 from jobs.templatetags.dashboard import badge
+from jobs.undoable import done_by, why_not
 from orgs import access
 from orgs.access import Denied
 from orgs.models import Permission
@@ -91,6 +92,7 @@ class JobAdmin(TenantAdmin):
             ("again", "again/", require_POST(self.again_view)),
             ("replay", "replay/", require_POST(self.replay_view)),
             ("test", "test/", require_POST(self.test_view)),
+            ("undo", "undo/", require_POST(self.undo_view)),
         ]
         site = self.admin_site
         return [
@@ -144,7 +146,16 @@ class JobAdmin(TenantAdmin):
             **self._planned(job),
             **self._decision(request, job),
             **self._exchanges(job),
+            **self._undo(request, job),
         )
+
+    def _undo(self, request: HttpRequest, job: Job) -> dict[str, Any]:
+        """What an undo would take back, and why it cannot; the undos that there are."""
+        undos = Job.all_objects.filter(undo_of=job).order_by("pk")
+        done = done_by(job) if job.status not in LIVE and not job.preview else None
+        if done is None or not done.total or not access.may(actor_of(request), Permission.EXECUTE, job):
+            return {"undos": undos}
+        return {"undos": undos, "done": done, "not_undoable": why_not(job)}
 
     def _progress_context(self, job: Job) -> dict[str, Any]:
         batches = list(Batch.all_objects.filter(job=job)[: _MOST_BATCHES + 1])
@@ -302,6 +313,13 @@ class JobAdmin(TenantAdmin):
             raise JobRefused("Say which row is to be sent, by its number in the source.")
         test = start_job(job.sync, by=actor, replay_of=job, test_row=int(row))
         return self._done(request, test, f"was started: it sends row {row} of job {job.pk} alone")
+
+    def undo_view(self, request: HttpRequest, job: Job) -> HttpResponse:
+        """Start a job that takes back what this one did; it waits for approval. Or its preview."""
+        preview = "preview" in request.POST
+        undo = start_undo(job, by=actor_of(request), preview=preview)
+        what = "plans what would take job {} back" if preview else "was started; it waits for approval before it sends"
+        return self._done(request, undo, what.format(job.pk))
 
     def _done(self, request: HttpRequest, job: Job, what: str) -> HttpResponse:
         messages.success(request, f"Job {job.pk} {what}.")

@@ -40,6 +40,18 @@ def why_void(job: Job) -> str:
 
     Whether the connection still leads to the same Salesforce org is not known before a login: `slot.take_slot` looks.
     """
+    # An undo has the spec of the job that it takes back, whatever the sync is by now.
+    if not job.is_undo and (changed := _what_changed(job)):
+        return changed
+    for planned, pk in zip(job.connection_versions, (job.source_id, job.destination_id), strict=False):
+        connection = Connection.all_objects.only("name", "settings_version").get(pk=pk)
+        if connection.settings_version != planned:
+            return f"The settings of the connection '{connection.name}' were changed since this plan was made."
+    return ""
+
+
+def _what_changed(job: Job) -> str:
+    """What is different about the sync of a job since it was started, in a sentence; "" when it is the same."""
     sync = Sync.all_objects.get(pk=job.sync_id)
     if (sync.source_id, sync.destination_id) != (job.source_id, job.destination_id):
         return f"The sync '{sync.name}' was changed since this plan was made: it has another source or destination."
@@ -50,10 +62,6 @@ def why_void(job: Job) -> str:
     if spec.hash() != job.spec_hash:
         what = _difference(job.spec, spec.to_json())
         return f"The sync '{sync.name}' was changed since this plan was made{what}."
-    for planned, pk in zip(job.connection_versions, (job.source_id, job.destination_id), strict=False):
-        connection = Connection.all_objects.only("name", "settings_version").get(pk=pk)
-        if connection.settings_version != planned:
-            return f"The settings of the connection '{connection.name}' were changed since this plan was made."
     return ""
 
 

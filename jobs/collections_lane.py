@@ -8,6 +8,8 @@ until Salesforce cannot be at work on it any more, and then settles it by the ro
 
     update      the same values are written again: harmless
     delete      again; a record that is gone by now was deleted by the first call
+    undelete    again, by SOAP; a record that is not in the recycle bin any more was restored, by the first call or with
+                its parent, if it is there
     upsert      again, by a key that tells which record it is. Records that the first call made are looked up before, so
                 that they count as inserted
     insert      records with these keys that were made since are the first call's; only the other rows go again.
@@ -30,7 +32,7 @@ from django.utils import timezone
 
 from connections import budget
 from connections.models import LimitName
-from connections.salesforce import collections, events, query
+from connections.salesforce import collections, events, query, soap
 from connections.salesforce.collections import Result
 from connections.salesforce.errors import (
     MisconfiguredError,
@@ -181,8 +183,22 @@ class CollectionsLane(Loader):
                 return collections.update(self.session, each, options)
             case "upsert":
                 return collections.upsert(self.session, spec.object, spec.key_fields[0], each, options)
+            case "undelete":
+                return self._restored([record.decode() for record in each])
             case _:
                 return collections.delete(self.session, [record.decode() for record in each])
+
+    def _restored(self, ids: list[str]) -> list[Result]:
+        """Bring records back from the recycle bin. One that is there already is as it is wanted."""
+        results = soap.undelete(self.session, ids)
+        doubtful = [result.id for result in results if result.error.startswith("UNDELETE_FAILED")]
+        if not doubtful:
+            return results
+        id_field = self.describe.fields["Id"]
+        keys = [(each,) for each in doubtful]
+        found = query.records_by_key(self.session, self.plan.object, ["Id"], [id_field], keys)
+        there = {record_id[:15] for (record_id,) in found}
+        return [Result(each.id, False) if each.error and each.id[:15] in there else each for each in results]
 
     def _no_answer(self, error: TransientError) -> None:
         """A call failed. Where it may have had its effect, the ledger keeps it, to be settled."""
@@ -259,7 +275,7 @@ class CollectionsLane(Loader):
 
     def _made_since(self, piece: Piece, after: datetime) -> dict[int, str] | None:
         """The records that the call made, by `_seq`; none for one that makes no records; None when nobody can tell."""
-        if self._lane == "events" or self.batch.operation in ("update", "delete"):
+        if self._lane == "events" or self.batch.operation in ("update", "delete", "undelete"):
             return {}
         unknown: dict[int, str] | None = None if self.batch.operation == "insert" else {}
         fields = [field for name in self.plan.key_fields if (field := self.describe.field(name)) is not None]

@@ -42,15 +42,19 @@ class Reader:
         paths: Sequence[str],
         keys: dict[str, Any],
         where: str,
+        *,
+        deleted_too: bool = False,
     ) -> dict[str, Any]:
         """The manifest (path, count) of a Parquet file with the records that hold the keys: r_<i> for the i-th path.
 
-        keys: the manifest (path, count) of the keys, in columns k_<i>. where: a further condition in SOQL, or "". Many
-        keys are read by a bulk query of all records that have one. Raises NotYet while that is being answered.
+        keys: the manifest (path, count) of the keys, in columns k_<i>. where: a further condition in SOQL, or "".
+        deleted_too: also records in the recycle bin. Many keys are read by a bulk query of all records that have one.
+        Raises NotYet while that is being answered.
         """
         if keys["count"] > FEW_KEYS:
             filled = " AND ".join(f"{name} != null" for name in key_fields if name.lower() != "id")
-            return self.all(describe.name, paths, " AND ".join(filter(None, [f"({where})" if where else "", filled])))
+            condition = " AND ".join(filter(None, [f"({where})" if where else "", filled]))
+            return self.all(describe.name, paths, condition, deleted_too=deleted_too)
         fields = [field for name in key_fields if (field := describe.field(name)) is not None]
         if len(fields) != len(key_fields):
             raise Misconfigured(f"{describe.name} has no field {', '.join(key_fields)} any more.")
@@ -58,7 +62,9 @@ class Reader:
         wanted = list(zip(*(table.column(name).to_pylist() for name in table.column_names), strict=True))
         self.lease.check()
         session = salesforce_session(self.job.destination)
-        found = list(query.records_by_key(session, describe.name, paths, fields, wanted, where))
+        found = list(
+            query.records_by_key(session, describe.name, paths, fields, wanted, where, deleted_too=deleted_too)
+        )
         names = [f"r_{place}" for place in range(len(paths))]
         columns = {name: [record[place] or None for record in found] for place, name in enumerate(names)}
         with files.attempt(self.job, self.name) as folder:
@@ -66,14 +72,15 @@ class Reader:
             pq.write_table(pa.table(columns, schema=pa.schema([(name, pa.string()) for name in names])), path)
         return {"path": str(path), "count": len(found)}
 
-    def all(self, object: str, paths: Sequence[str], where: str) -> dict[str, Any]:
+    def all(self, object: str, paths: Sequence[str], where: str, *, deleted_too: bool = False) -> dict[str, Any]:
         """The manifest of a Parquet file with all records that meet a SOQL condition ("" for all), as `by_key`'s."""
         session = salesforce_session(self.job.destination)
         asked = self.job.manifests.get(f"{self.name}_query")
         if asked is None:
             self.lease.check()
             condition = f" WHERE {where}" if where else ""
-            created = bulk.create_query(session, f"SELECT {', '.join(paths)} FROM {object}{condition}")
+            soql = f"SELECT {', '.join(paths)} FROM {object}{condition}"
+            created = bulk.create_query(session, soql, deleted_too=deleted_too)
             self._remember({"id": created.id, "polls": 0})
             raise NotYet(0.5)
         state = bulk.query_state(session, asked["id"])

@@ -16,6 +16,7 @@ from jobs.models import Batch, ErrorGroup, Job, Status
 from jobs.planning import Planner
 from jobs.states import move
 from jobs.storable import storable
+from jobs.undoing import planner_of, write_snapshot
 from syncs.engine import finish as engine
 from syncs.engine import parking, snapshot
 from syncs.engine.plan import Plan
@@ -32,7 +33,7 @@ def finish(job: Job, lease: Lease) -> None:
     if "plan" not in job.manifests:
         move(job, Status.CANCELLED, text="Cancelled before anything was sent.", token=lease.token)
         return
-    planner = Planner(job, lease)
+    planner = planner_of(job, lease)
     plan = Plan.from_json(job.manifests["plan"])
     batches = list(job.batches.all())
     outcomes = [Path(entry["file"]) for batch in batches for entry in batch.outcomes]
@@ -56,6 +57,8 @@ def _write_snapshot(planner: Planner, plan: Plan, final: engine.Final) -> dict[s
     job, spec = planner.job, planner.spec
     if not spec.key_fields:
         return None
+    if job.is_undo:
+        return write_snapshot(planner, plan, Path(final.outcomes_file))
     before = job.manifests["snapshot"]
     read = job.manifests.get("destination")
     told = ("inserted", "updated", "unknown")
@@ -113,6 +116,9 @@ def _verdict(job: Job, batches: list[Batch], final: engine.Final, violations: in
     if source["malformed"] or source["rejected"] or source["failed"] or dropped["failed"]:
         return Status.PARTIAL, ""
     if violations:
+        if job.is_undo:
+            kept = "1 record was" if violations == 1 else f"{violations:,} records were"
+            return Status.PARTIAL, f"{kept} taken back only in part: somebody has changed the rest since."
         rows = "1 row breaks a rule" if violations == 1 else f"{violations:,} rows break rules"
         return Status.PARTIAL, f"{rows} of a line that is not validated, and went on all the same."
     return Status.SUCCEEDED, ""

@@ -142,10 +142,16 @@ class Job(TenantModel, Leased):
         return self.status in LIVE
 
     @property
+    def is_undo(self) -> bool:
+        """It takes another job back; it stays so when that one is deleted."""
+        return self.undo_of_id is not None or "undo" in self.manifests
+
+    @property
     def action(self) -> str:
         """What it was started for, in a word or two; "" for a plain run."""
-        if self.undo_of_id is not None:
-            return f"Undo of job {self.undo_of_id}"
+        if self.is_undo:
+            what = "Undo" if self.undo_of_id is None else f"Undo of job {self.undo_of_id}"
+            return f"Preview of an {what[0].lower()}{what[1:]}" if self.preview else what
         if self.test_row is not None:
             return f"Test of row {self.test_row} of job {self.replay_of_id}"
         if self.replay_of_id is not None:

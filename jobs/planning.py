@@ -77,9 +77,15 @@ class Planner:
             self._make_plan()
         self._keep_before()
         plan = Plan.from_json(self.job.manifests["plan"])
+        return self._decide(plan, guards.why_wait(self.job, self.spec, plan))
+
+    def _decide(self, plan: Plan, reason: str) -> str:
+        """Foresee what the plan costs, and seal it where it waits. Returns why it does.
+
+        reason: a guard's, or "".
+        """
         forecast(self.job, self.lease)
-        reasons = [guards.why_wait(self.job, self.spec, plan), budget_guard(self.job)]
-        reason = "\n".join(filter(None, reasons))
+        reason = "\n".join(filter(None, [reason, budget_guard(self.job)]))
         if (reason or self.job.canary_rows is not None) and not self.job.preview:
             self._stage("sealed", lambda: guards.seal(plan))
         return reason
@@ -355,6 +361,16 @@ class Planner:
                 asked=self._asked(),
                 progress=self._telling("plan"),
             )
+        self._keep_plan(plan)
+        if self.job.test_row is not None and plan.batches and plan.batches[0].lane == "bulk":
+            note(self.job, _why_bulk(self.spec, plan.batches[0].operation))
+        if self._key_is_not_unique():
+            note(self.job, f"{self.spec.key_fields[0]} is not unique in Salesforce: one batch is sent at a time.")
+        if plan.withheld_reason:
+            note(self.job, plan.withheld_reason)
+
+    def _keep_plan(self, plan: Plan) -> None:
+        """Write the plan's manifest and its batches, in one transaction."""
         batches = [
             Batch(
                 organization_id=self.job.organization_id,
@@ -377,12 +393,6 @@ class Planner:
             Batch.all_objects.bulk_create(batches, batch_size=500)
             self._save_manifest("plan", plan.to_json())
             self.lease.save(serial=self._key_is_not_unique() or self.spec.bulk_serial)
-        if self._key_is_not_unique():
-            note(self.job, f"{self.spec.key_fields[0]} is not unique in Salesforce: one batch is sent at a time.")
-        if self.job.test_row is not None and batches and batches[0].lane == "bulk":
-            note(self.job, _why_bulk(self.spec, batches[0].operation))
-        if plan.withheld_reason:
-            note(self.job, plan.withheld_reason)
         log.info("%s: planned %s in %d batches.", self.job, plan.counts, len(plan.batches))
 
     def _keep_before(self) -> None:

@@ -27,6 +27,7 @@ ACTIONS: dict[str, tuple[str, ...]] = {
     "update": ("update",),
     "upsert": ("upsert",),
     "delete": ("delete",),
+    "undelete": ("undelete",),
     "expire": ("expire",),
     "unchanged": ("unchanged", "baseline"),
     "ignored": ("ignored",),
@@ -82,7 +83,8 @@ def open_plan_csv(job: Job) -> BinaryIO:
 def changes_something(job: Job) -> bool:
     """Whether the plan of a job sends anything."""
     counts = job.manifests.get("plan", {}).get("counts", {})
-    return any(counts.get(name) for name in ("insert", "update", "upsert", "source_delete", "delete", "expire"))
+    names = ("insert", "update", "upsert", "source_delete", "undelete", "delete", "expire")
+    return any(counts.get(name) for name in names)
 
 
 def _actions(name: str) -> Sequence[str]:

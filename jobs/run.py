@@ -29,9 +29,9 @@ from jobs.forecast import must_fit
 from jobs.leases import Lease, LeaseLost, hold
 from jobs.load import wake_when_loaded
 from jobs.models import Job, Status
-from jobs.planning import Planner
 from jobs.slot import take_slot
 from jobs.states import StatusChanged, move, note
+from jobs.undoing import planner_of
 from jobs.waiting import job_waits, stops
 from orgs.tenancy import organization_scope
 from syncs.engine.errors import MisconfiguredEngineError, PermanentEngineError, TransientEngineError
@@ -108,7 +108,7 @@ def _go_on(job: Job, lease: Lease) -> float | None:
     if job.status == Status.QUEUED:
         move(job, Status.PLANNING, token=lease.token, started_at=Now(), reason="")
     if job.status == Status.PLANNING:
-        guard = Planner(job, lease).plan()
+        guard = planner_of(job, lease).plan()
         lease.check()
         if job.preview:
             write_refused(job)

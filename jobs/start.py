@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import logging
 from collections.abc import Callable
 from datetime import datetime
@@ -16,6 +17,7 @@ from jobs import approval, queue, results
 from jobs.errors import JobRefused
 from jobs.models import LIVE, Batch, BatchState, Job, Status
 from jobs.states import StatusChanged, move, note
+from jobs.undoable import done_by, why_not
 from orgs import access, audit
 from orgs.access import Actor
 from orgs.models import Permission
@@ -90,19 +92,69 @@ def start_job(
             )
             note(job, _told(job, by))
             audit.record(by, "started", sync, _recorded(job))
-    except IntegrityError:
-        live = Job.all_objects.filter(sync=sync, preview=preview, status__in=LIVE).first()
-        if live is None:
-            raise
-        what = "preview" if preview else "job"
-        raise JobRefused(
-            f"The sync '{sync.name}' already has a {what}: job {live.pk}, {live.get_status_display().lower()} since "
-            f"{live.created_at:%Y-%m-%d %H:%M} UTC. Wait for its end, or cancel it with `cancel_job {live.pk}`. "
-            f"If nobody works on it any more, `resume_job {live.pk}` goes on with it."
-        ) from None
+    except IntegrityError as error:
+        raise _has_one_already(sync, error, preview=preview) from None
     if wake:
         transaction.on_commit(lambda: _wake(job))
     return job
+
+
+def _has_one_already(sync: Sync, error: IntegrityError, *, preview: bool) -> Exception:
+    """Why a sync starts no further job: it has a live one; the error itself, where that is not the reason."""
+    live = Job.all_objects.filter(sync=sync, preview=preview, status__in=LIVE).first()
+    if live is None:
+        return error
+    what = "preview" if preview else "job"
+    return JobRefused(
+        f"The sync '{sync.name}' already has a {what}: job {live.pk}, {live.get_status_display().lower()} since "
+        f"{live.created_at:%Y-%m-%d %H:%M} UTC. Wait for its end, or cancel it with `cancel_job {live.pk}`. "
+        f"If nobody works on it any more, `resume_job {live.pk}` goes on with it."
+    )
+
+
+def start_undo(job: Job, *, by: Actor, preview: bool = False, wake: bool = True) -> Job:
+    """Create a job that takes back what another one did, and wake a worker once that is committed.
+
+    It has the other's own spec and connections, whatever the sync is by now; of a paused sync too. It waits for
+    approval when its plan is made, whatever that is, and changes nothing but what nobody else has changed since.
+
+    by: who asks; needs the permission to execute. preview, wake: as for `start_job`. Raises Denied, and JobRefused when
+    the job cannot be undone or the sync has a live job.
+    """
+    access.require(by, Permission.EXECUTE, job.sync)
+    # Assignment rules and hard deletes are no part of what is taken back.
+    spec = dataclasses.replace(SyncSpec.from_json(job.spec), hard_delete=False, auto_assign="off")
+    try:
+        with transaction.atomic():
+            sync = hold(job.sync)
+            job = Job.all_objects.select_related("destination").get(pk=job.pk)
+            reason = why_not(job)
+            if reason:
+                raise JobRefused(reason)
+            if job.destination.organization_id != sync.organization_id:
+                raise JobRefused(f"The connection of job {job.pk} does not exist in this organization.")
+            undo: Job = Job.all_objects.create(
+                organization_id=job.organization_id,
+                sync=sync,
+                source_id=job.source_id,
+                destination_id=job.destination_id,
+                spec=spec.to_json(),
+                spec_hash=spec.hash(),
+                undo_of=job,
+                preview=preview,
+                parameters=job.parameters,
+                # It stays an undo when the other job is deleted.
+                manifests={"undo": {"job": job.pk}},
+                started_by=by.name[:150],
+                next_poll_at=timezone.now(),
+            )
+            note(undo, _told(undo, by))
+            audit.record(by, "started", sync, {"job": [None, undo.pk], "undo_of": [None, job.pk]})
+    except IntegrityError as error:
+        raise _has_one_already(job.sync, error, preview=preview) from None
+    if wake:
+        transaction.on_commit(lambda: _wake(undo))
+    return undo
 
 
 def start_again(job: Job, *, by: Actor, wake: bool = True) -> Job:
@@ -110,6 +162,10 @@ def start_again(job: Job, *, by: Actor, wake: bool = True) -> Job:
 
     Raises what `start_job` raises.
     """
+    if job.is_undo:
+        if job.undo_of is None:
+            raise JobRefused(f"The job that job {job.pk} took back was deleted, so it cannot be undone again.")
+        return start_undo(job.undo_of, by=by, preview=job.preview, wake=wake)
     return start_job(
         job.sync,
         by=by,
@@ -210,6 +266,8 @@ def _told(job: Job, by: Actor) -> str:
         what = f" to send row {job.test_row} of job {job.replay_of_id} alone, and keep the requests and answers"
     elif job.replay_of is not None:
         what = f" to replay the {job.replay_of.replayable:,} refused rows of job {job.replay_of_id}"
+    elif job.undo_of is not None:
+        what = f" to take back what job {job.undo_of_id} did to {done_by(job.undo_of).total:,} records"
     elif job.baseline:
         what = " as a baseline: what the source holds is recorded as known, and nothing is sent"
     elif job.full_resync:

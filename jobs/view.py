@@ -17,6 +17,7 @@ _OF_SOURCE = {
     "inserted": "Inserted",
     "updated": "Updated",
     "deleted": "Deleted",
+    "restored": "Restored from the recycle bin",
     "unchanged": "Unchanged, not sent",
     "ignored": "Ignored by the mode",
     "filtered": "Filtered out",
@@ -43,6 +44,7 @@ _OF_PLAN = {
     "update": "To update",
     "upsert": "To insert or update",
     "source_delete": "To delete",
+    "undelete": "To restore from the recycle bin",
     "unchanged": "Unchanged, not sent",
     "ignored": "Ignored by the mode",
     "filtered": "Filtered out",
@@ -102,14 +104,18 @@ def sums(job: Job) -> list[Sum]:
     """The counts of a job: of what it did, or, before its end, of what it plans to do."""
     if job.counts:
         dropped = job.counts.get("dropped", {})
-        found = [_sum("Rows read", job.counts.get("read", 0), job.counts, _OF_SOURCE)]
+        found = [_sum(_rows_of(job), job.counts.get("read", 0), job.counts, _OF_SOURCE)]
         gone = _sum("Known records that left the source", dropped.get("dropped", 0), dropped, _OF_DROPPED)
         return [*found, *([gone] if gone.total else [])]
     plan = job.manifests.get("plan", {}).get("counts")
     if plan is None:
         return []
     gone = _sum("Known records that left the source", plan.get("dropped", 0), plan, _OF_PLAN_DROPPED)
-    return [_sum("Rows read", plan.get("read", 0), plan, _OF_PLAN), *([gone] if gone.total else [])]
+    return [_sum(_rows_of(job), plan.get("read", 0), plan, _OF_PLAN), *([gone] if gone.total else [])]
+
+
+def _rows_of(job: Job) -> str:
+    return f"Records that job {job.undo_of_id} changed" if job.is_undo else "Rows read"
 
 
 def _sum(title: str, total: int, counts: dict[str, int], labels: dict[str, str]) -> Sum:
@@ -121,7 +127,7 @@ def in_short(job: Job) -> str:
     """What became of a job's rows, in a line; "-" before its end."""
     if not job.counts:
         return "-"
-    sent = sum(job.counts.get(name, 0) for name in ("inserted", "updated", "deleted"))
+    sent = sum(job.counts.get(name, 0) for name in ("inserted", "updated", "deleted", "restored"))
     sent += job.counts.get("dropped", {}).get("deleted", 0)
     refused = sum(job.counts.get(name, 0) for name in ("malformed", "rejected", "failed"))
     return f"{job.counts.get('read', 0):,} read, {sent:,} changed in Salesforce, {refused:,} refused"

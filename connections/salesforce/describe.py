@@ -53,6 +53,7 @@ class Field:
 class ObjectDescribe:
     """One object. `fields` maps API names, as Salesforce spells them, to fields, in Salesforce's order.
 
+    undeletable: its records can be restored from the recycle bin.
     parents: by API name, the objects that lookups find parent records in, as far as somebody asked for them.
     """
 
@@ -64,6 +65,7 @@ class ObjectDescribe:
     queryable: bool
     key_prefix: str | None
     fields: dict[str, Field]
+    undeletable: bool = True
     parents: dict[str, ObjectDescribe] = dataclasses.field(default_factory=dict)
 
     def parent(self, name: str) -> ObjectDescribe | None:
@@ -114,6 +116,7 @@ def parse_object(answer: Mapping[str, Any]) -> ObjectDescribe:
         queryable=bool(answer.get("queryable")),
         key_prefix=answer.get("keyPrefix"),
         fields={field.name: field for field in fields},
+        undeletable=bool(answer.get("undeletable", True)),
     )
 
 

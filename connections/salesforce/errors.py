@@ -193,6 +193,21 @@ def request_error(
     return kind(message, advice=advice, code=code, http_status=status)
 
 
+def soap_error(code: str, text: str, *, doing: str, changes: bool) -> SalesforceError:
+    """The error for a SOAP fault, all of which come with the status 500. As `request_error`."""
+    kind = _BY_CODE.get(code.upper(), PermanentError)
+    message = f"Salesforce answered {code} to {doing}: {' '.join(text.split())[:1000]}".rstrip(".") + "."
+    # A call that broke down in the middle may have done its work before; one that was turned away has not.
+    broke_down = code.upper() in ("UNKNOWN_EXCEPTION", "SERVER_UNAVAILABLE")
+    return kind(
+        message,
+        advice=_ADVICE_BY_CODE.get(code, ""),
+        code=code,
+        http_status=500,
+        effect_unknown=changes and broke_down,
+    )
+
+
 def _request_class(status: int, code: str, about_job: bool) -> type[SalesforceError]:
     if status == 429:
         return LimitReached
@@ -352,6 +367,8 @@ _WHAT_TO_DO = {
     "TRANSFER_REQUIRES_READ": "The new owner may not read such records. Give that user the permission to read them.",
     "ENTITY_IS_DELETED": "The record is in the recycle bin, or was merged into another one. Restore it, or let the "
     "next job make it anew.",
+    "UNDELETE_FAILED": "The record is not in the recycle bin, or cannot come back while its parent is deleted or while "
+    "another record holds a unique value of it. Settle that in Salesforce, and start the undo again.",
     "ENTITY_IS_LOCKED": "The record waits in an approval. Finish the approval, then run the sync again.",
     "CANNOT_UPDATE_CONVERTED_LEAD": "The lead was converted. Load its contact or opportunity instead, or filter such "
     "rows out of the source.",

@@ -36,14 +36,14 @@ def soql_text(value: str) -> str:
     return str(quote_soql_value(value))
 
 
-def rows(session: SalesforceSession, soql: str) -> Iterator[dict[str, Any]]:
-    """The records of a query, one call per page of up to 2,000.
+def rows(session: SalesforceSession, soql: str, *, deleted_too: bool = False) -> Iterator[dict[str, Any]]:
+    """The records of a query, one call per page of up to 2,000. deleted_too: also records in the recycle bin.
 
     Each is a dictionary of the selected fields, without Salesforce's "attributes"; a parent is a dictionary inside.
     Numbers with a decimal point are `decimal.Decimal`. Raises SalesforceError.
     """
     try:
-        for record in session.rest.query_all_iter(soql):
+        for record in session.rest.query_all_iter(soql, include_deleted=deleted_too):
             yield _plain(record)
     except (requests.exceptions.JSONDecodeError, KeyError):
         raise TransientError(
@@ -116,11 +116,14 @@ def records_by_key(
     key_fields: Sequence[Field],
     keys: Sequence[Sequence[str]],
     where: str = "",
+    *,
+    deleted_too: bool = False,
 ) -> Iterator[tuple[str, ...]]:
     """Find the records that hold these keys, 200 keys or fewer per call.
 
     object: API name. paths: of the fields to read, such as `Id` or `Account.Name`, each once. key_fields: the fields of
     the key. keys: one text per key field; those of number fields are plain decimals. where: a further SOQL condition.
+    deleted_too: also records in the recycle bin.
     Yields a text per path, "" for null; a key without a record yields nothing, one with several records yields each.
     Raises SalesforceError.
     """
@@ -130,7 +133,7 @@ def records_by_key(
     start = f"SELECT {','.join(paths)} FROM {object} WHERE {f'({where}) AND ' if where else ''}"
     unique = list(dict.fromkeys(map(tuple, keys)))
     for condition in _conditions(key_fields, unique, MAX_QUERY_BYTES - len(quote_plus(start))):
-        for record in rows(session, f"{start}{condition}"):
+        for record in rows(session, f"{start}{condition}", deleted_too=deleted_too):
             yield tuple(_text(_at(record, path)) for path in paths)
 
 

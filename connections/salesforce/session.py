@@ -9,20 +9,21 @@ import json as jsonlib
 import re
 import threading
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextvars import ContextVar
 from datetime import UTC, datetime
 from decimal import Decimal
 from email.utils import parsedate_to_datetime
 from typing import Any, Protocol
 from urllib.parse import urlsplit
+from xml.sax.saxutils import unescape
 
 import requests
 from simple_salesforce.api import Salesforce
 
 from connections.redact import redacted
 from connections.salesforce.auth import AddressPolicy, SalesforceSettings, Token, login
-from connections.salesforce.errors import MisconfiguredError, TransientError, request_error
+from connections.salesforce.errors import MisconfiguredError, TransientError, request_error, soap_error
 from connections.salesforce.exchanges import recorder
 from connections.salesforce.wire import DEFAULT_TIMEOUT, is_network_error, network_error, new_http
 
@@ -31,6 +32,8 @@ _DATA_HEADERS = {"Sforce-Auto-Assign": "FALSE", "Sforce-Call-Options": "client=s
 _CHANGING = frozenset({"POST", "PUT", "PATCH", "DELETE"})
 _API_USAGE = re.compile(r"(?<![-\w])api-usage=(\d+)/(\d+)")
 _ABOUT_JOB = re.compile(r"/jobs/(?:ingest|query)/\w")
+# A fault tells its code and message in elements of these names (SOAP API guide, "API Fault Element").
+_FAULT = re.compile(r"<(?:\w+:)?exceptionCode>([^<]*)<.*?<(?:\w+:)?exceptionMessage>([^<]*)<", re.DOTALL)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -234,6 +237,26 @@ class SalesforceSession:
             about_job=bool(_ABOUT_JOB.search(path if path.startswith("/") else f"/{path}")),
         )
 
+    def soap(self, envelope: Callable[[str], bytes], *, doing: str, changes: bool) -> bytes:
+        """One call of the SOAP partner API, with one more log-in and one replay when the session has expired.
+
+        envelope: makes the request for a session id. doing: the call, in words. changes: it changes something. Returns
+        the answer. Raises SalesforceError, for a fault too.
+        """
+        path = f"/services/Soap/u/{self._settings.api_version}"
+        headers = {"Content-Type": "text/xml; charset=UTF-8", "SOAPAction": '""'}
+        token = self._current_token()
+        answer = self._send(token, "POST", path, doing, envelope(token.access_token), headers, False, None)
+        if _fault(answer)[0] == "INVALID_SESSION_ID":
+            token = self._renewed_token(token)
+            answer = self._send(token, "POST", path, doing, envelope(token.access_token), headers, False, None)
+        if answer.status_code == 200:
+            return answer.content
+        code, text = (redacted(each, [token.access_token]) for each in _fault(answer))
+        if code:
+            raise soap_error(code, text, doing=doing, changes=changes)
+        raise request_error(answer.status_code, _body(answer, doing), answer.headers, doing=doing, changes=changes)
+
     def _send(
         self,
         token: Token,
@@ -331,6 +354,12 @@ class SalesforceSession:
 
 def _identity_of(token: Token) -> Identity:
     return Identity(token.org_id, token.user_id, token.instance_url)
+
+
+def _fault(answer: requests.Response) -> tuple[str, str]:
+    """Code and message of a SOAP fault; two empty texts for what is none."""
+    found = _FAULT.search(answer.text[:10_000]) if answer.status_code != 200 else None
+    return (found[1], unescape(found[2])) if found else ("", "")
 
 
 def _expired(answer: requests.Response, doing: str) -> bool:

@@ -111,6 +111,10 @@ class ExchangesSerializer(serializers.Serializer):
     results = ExchangeSerializer(many=True)
 
 
+class UndoSerializer(serializers.Serializer):
+    preview = serializers.BooleanField(default=False, help_text="Plan it, and send nothing.")
+
+
 class RowErrorSerializer(serializers.Serializer):
     row = serializers.IntegerField(help_text="Of the source, from 1.")
     # DRF takes fields out of the class, so the names are free.

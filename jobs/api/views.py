@@ -26,6 +26,7 @@ from jobs.api.serializers import (
     RowErrorsSerializer,
     RowSerializer,
     TestSerializer,
+    UndoSerializer,
 )
 from jobs.errors import JobRefused
 from jobs.models import Batch, ErrorGroup, Job, JobEvent, Status
@@ -59,8 +60,11 @@ class JobView(Readable):
         "reject": Permission.APPROVE,
         "replay": Permission.EXECUTE,
         "test": Permission.EXECUTE,
+        "undo": Permission.EXECUTE,
     }
-    slow = frozenset({"plan", "plan_csv", "replay", "test", "refused_csv", "row_errors", "row_error", "exchanges"})
+    slow = frozenset(
+        {"plan", "plan_csv", "replay", "test", "undo", "refused_csv", "row_errors", "row_error", "exchanges"}
+    )
     answers = {JobRefused: Conflict}
     more_errors = dict.fromkeys(("plan", "plan_csv", "refused_csv", "row_errors", "row_error", "exchanges"), ("409",))
 
@@ -111,6 +115,14 @@ class JobView(Readable):
         """What the test of one row sent, and what Salesforce answered, in order. Of any other job: a conflict."""
         job: Any = self.get_object()
         return Response(ExchangesSerializer({"results": exchanges.exchanges_of(job)}).data)
+
+    @extend_schema(request=UndoSerializer, responses={201: OpenApiResponse(JobSerializer, "The job that was started.")})
+    @action(detail=True, methods=["post"], filterset_class=None)
+    def undo(self, request: Request, pk: str) -> Response:
+        """Start a job that takes back what this one did, as far as nobody changed it since. It waits for approval."""
+        job: Any = self.get_object()
+        undo = start.start_undo(job, by=self.actor, preview=self.input(UndoSerializer)["preview"])
+        return Response(JobSerializer(undo).data, status=201)
 
     @extend_schema(responses=EventSerializer(many=True))
     @action(detail=True, filterset_class=None, pagination_class=OldestFirst)

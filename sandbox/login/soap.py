@@ -1,4 +1,6 @@
-"""The SOAP calls of login: login, logout, getUserInfo and getServerTimestamp (SOAP API guide, "Core Calls").
+"""The SOAP calls of login: login, logout, getUserInfo and getServerTimestamp; and undelete, which REST lacks.
+
+SOAP API guide, "Core Calls".
 
 Answers have their results' children without prefix and in the order of the WSDL, Body first; some clients read them by
 position. Faults are HTTP 500 and write the prefix `sf:` out, since clients look for it as text.
@@ -17,11 +19,15 @@ from sandbox.login.places import instance_url
 from sandbox.login.sessions import Session
 from sandbox.login.users import User
 from sandbox.org import FIRST_VERSION, LAST_VERSION, Org
+from sandbox.rows.control import restore
+from sandbox.rows.write import split_error
+from sandbox.store import id18
 
 # From this version on there is no login() any more; see issue 363 of forcedotcom/wsc for the words.
 FIRST_WITHOUT_LOGIN = 65
 KINDS = {"u": "partner", "c": "enterprise"}
 MAX_DEPTH = 100
+MOST_IDS = 200
 ENVELOPE = "http://schemas.xmlsoap.org/soap/envelope/"
 BAD_LOGIN = "Invalid username, password, security token; or user locked out."
 BAD_SESSION = "Invalid Session ID found in SessionHeader: Illegal Session. Session not found, missing session key: "
@@ -268,9 +274,33 @@ def _get_server_timestamp(org: Org, call: Call, root: Element, operation: Elemen
     return f"<result><timestamp>{shown}</timestamp></result>"
 
 
+def _undelete(org: Org, call: Call, root: Element, operation: Element, version: int) -> str:
+    session = _session(org, root)
+    given = [each.text.strip() for each in operation.children if each.name == "ids"]
+    if len(given) > MOST_IDS:
+        message = f"record limit reached. cannot submit more than {MOST_IDS} records into this call"
+        raise SoapFault("EXCEEDED_ID_LIMIT", message, "InvalidSObjectFault")
+    wrong = [each for each in given if len(each) not in (15, 18) or not (each.isascii() and each.isalnum())]
+    ids = [each for each in given if each not in wrong]
+    restored = restore(org, [id18(each[:15]) for each in ids], session.user.id)
+    errors = dict(zip(ids, restored, strict=True)) | {each: f"MALFORMED_ID:malformed id {each}:--" for each in wrong}
+    return "".join(_undelete_result(each, errors[each]) for each in given)
+
+
+def _undelete_result(given: str, error: str | None) -> str:
+    """One result: its errors, the id (none with an error), and whether it succeeded."""
+    if error is None:
+        return f"<result>{_children({'id': id18(given[:15]), 'success': True})}</result>"
+    split = split_error(error)
+    fields = "".join(_children({"fields": each}) for each in split["fields"])
+    told = fields + _children({"message": split["message"], "statusCode": split["code"]})
+    return f"<result><errors>{told}</errors>{_children({'id': None, 'success': False})}</result>"
+
+
 _OPERATIONS = {
     "login": _login,
     "logout": _logout,
     "getUserInfo": _get_user_info,
     "getServerTimestamp": _get_server_timestamp,
+    "undelete": _undelete,
 }

@@ -109,15 +109,24 @@ def _result(record_id: str, error: str | None) -> dict[str, Any]:
 def undelete(org: Org, call: Call) -> Answer:
     """POST /_sandbox/undelete {"ids": […]}: bring records back from the recycle bin."""
     ids = _ids(_given(call, "ids"))
+    errors = restore(org, ids, org.admin.id)
+    return Answer(200, [_result(each, error) for each, error in zip(ids, errors, strict=True)])
+
+
+def restore(org: Org, ids: list[str], user_id: str) -> list[str | None]:
+    """Bring records back from the recycle bin, each by itself; its error in the form of sf__Error, or None.
+
+    ids: of 18 characters, or whatever else was sent for one.
+    """
     with org.store.writing() as cursor:
         now = org.clock.now()
-        errors = [deletes.undelete(cursor, org.policy, each, org.admin.id, now) for each in ids]
+        errors = [deletes.undelete(cursor, org.policy, each, user_id, now) for each in ids]
         good = [each for each, error in zip(ids, errors, strict=True) if not error]
         for target in org.schema:
             back = [each for each in good if each[:3] == target.key_prefix]
             origin = "com/salesforce/api/soap/67.0"
-            org.changes.publish(cursor, target, "UNDELETE", [(each, {}, []) for each in back], org.admin.id, origin)
-    return Answer(200, [_result(each, error) for each, error in zip(ids, errors, strict=True)])
+            org.changes.publish(cursor, target, "UNDELETE", [(each, {}, []) for each in back], user_id, origin)
+    return errors
 
 
 def empty_bin(org: Org, call: Call) -> Answer:

@@ -85,6 +85,9 @@ def write(
         if line.index in columns.lines
     }
     titles |= {line.sent_as: (line.family, place) for line, place in zip(transform.keys, columns.keys, strict=True)}
+    # A lookup that Salesforce finds by a field of the parent is put back by the parent's id: it may have no such field.
+    by_index = {line.index: line for line in transform.lines}
+    titles |= {by_index[index].field.name: ("id", place) for index, place in columns.parents.items()}
     stamp = describe.field(spec.expire_field) if columns.expired is not None else None
     if stamp is not None and stamp.name not in titles and columns.expired is not None:
         titles[stamp.name] = ("date" if stamp.type == "date" else "datetime", columns.expired)

@@ -11,11 +11,11 @@ import duckdb
 import pyarrow as pa
 
 from syncs.engine.files import TableWriter, stream
-from syncs.engine.matching import DELETED, FAILED, GONE, INSERTED, OUTCOME_SCHEMA, UNPROCESSED, UPDATED
+from syncs.engine.matching import DELETED, FAILED, GONE, INSERTED, OUTCOME_SCHEMA, RESTORED, UNPROCESSED, UPDATED
 from syncs.engine.nul import visible_table
 from syncs.engine.plan import Plan
 from syncs.engine.rejects import ERROR_SCHEMA
-from syncs.engine.sql import literal, parquet
+from syncs.engine.sql import literal, literals, parquet
 from syncs.engine.stage import Staged
 from syncs.engine.workspace import Workspace
 from syncs.spec import SyncSpec
@@ -23,6 +23,7 @@ from syncs.spec import SyncSpec
 NOT_SENT, UNKNOWN = "not_sent", "unknown"
 
 _MOST_GROUPS = 200
+_SENT = ("insert", "update", "upsert", "delete", "undelete", "expire")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -142,9 +143,7 @@ def _outcomes(
 ) -> str:
     """A query for the final line of each row that was to be sent."""
     names = ", ".join(OUTCOME_SCHEMA.names)
-    planned = (
-        f"(SELECT * FROM {parquet(plan.rows_file)} WHERE action IN ('insert', 'update', 'upsert', 'delete', 'expire'))"
-    )
+    planned = f"(SELECT * FROM {parquet(plan.rows_file)} WHERE action IN ({literals(_SENT)}))"
     told = f"SELECT {names} FROM (SELECT NULL) WHERE false"
     if files:
         told = f"SELECT {names} FROM {parquet(*files)} WHERE outcome <> '{UNPROCESSED}'"
@@ -228,7 +227,9 @@ def _count(
     source = {name: planned[name] for name in names}
     # That a record was gone already is what its row wanted.
     of_source[DELETED] = of_source.get(DELETED, 0) + of_source.pop(GONE, 0)
-    source |= {name: of_source.pop(name, 0) for name in (INSERTED, UPDATED, DELETED, FAILED, NOT_SENT, UNKNOWN)}
+    source |= {
+        name: of_source.pop(name, 0) for name in (INSERTED, UPDATED, DELETED, RESTORED, FAILED, NOT_SENT, UNKNOWN)
+    }
     dropped = {"dropped": planned["dropped"], "ignored": planned["dropped_ignored"], "withheld": planned["withheld"]}
     dropped |= {"expired": of_dropped.pop(UPDATED, 0)}
     dropped |= {name: of_dropped.pop(name, 0) for name in (DELETED, GONE, FAILED, NOT_SENT, UNKNOWN)}

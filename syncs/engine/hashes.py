@@ -15,10 +15,10 @@ from syncs.engine.values import CLEARED
 
 def wide_hash(family: Family, value: str) -> str:
     """SQL: 64 bits for an encoded value; NULL for NULL. value: a column name."""
-    return f"CASE WHEN {value} IS NOT NULL THEN hash({_stored(family, value)}) END"
+    return f"CASE WHEN {value} IS NOT NULL THEN hash({stored(family, value)}) END"
 
 
-def _stored(family: Family, value: str) -> str:
+def stored(family: Family, value: str) -> str:
     """SQL: the value as it comes back from Salesforce, with its own line breaks and order of picklist values."""
     match family:
         case "text":

@@ -21,6 +21,8 @@ def lane_of(spec: SyncSpec, operation: Operation, rows: int, *, one_row: bool = 
     """
     if spec.publishes:
         return "events"
+    if operation == "undelete":
+        return "collections"  # neither Bulk API knows it
     if operation == "delete":
         return "collections" if rows <= FEW_ROWS and not spec.hard_delete else "bulk"
     if spec.duplicate_rules == "allow_save" or (one_row and spec.key_fields):
@@ -30,6 +32,8 @@ def lane_of(spec: SyncSpec, operation: Operation, rows: int, *, one_row: bool = 
 
 def most_rows(spec: SyncSpec, operation: Operation) -> int:
     """The largest batch to make, in rows."""
+    if operation == "undelete":
+        return min(spec.batch_rows, FEW_ROWS)
     if spec.publishes or (spec.duplicate_rules == "allow_save" and operation != "delete"):
         return min(spec.batch_rows, FEW_ROWS)
     return min(spec.batch_rows, SERIAL_ROWS) if spec.bulk_serial else spec.batch_rows

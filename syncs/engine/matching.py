@@ -15,6 +15,8 @@ from syncs.engine.sql import identifier, parquet
 from syncs.engine.transform import joined_key, normalised_key
 
 INSERTED, UPDATED, DELETED, GONE, FAILED = "inserted", "updated", "deleted", "already_gone", "failed"
+# Brought back from the recycle bin.
+RESTORED = "restored"
 # No outcome, but what Salesforce says of rows of a job that ended before it came to them.
 UNPROCESSED = "unprocessed"
 # It was sent, and nobody can say what became of it.
@@ -75,6 +77,8 @@ class Matcher(abc.ABC):
                 done = f"'{UPDATED}'"
             case "delete":
                 done = f"'{DELETED}'"
+            case "undelete":
+                done = f"'{RESTORED}'"
         refused = f"'{FAILED}'"
         if self.batch.operation == "delete":
             refused = f"CASE WHEN starts_with(sf__Error, '{_ALREADY_GONE}') THEN '{GONE}' ELSE '{FAILED}' END"
@@ -115,7 +119,7 @@ class _ByIdentity(Matcher):
 
     @property
     def _by_id(self) -> bool:
-        return self.batch.operation in ("update", "delete")
+        return self.batch.operation in ("update", "delete", "undelete")
 
     @property
     def _ours(self) -> str:

@@ -21,6 +21,7 @@ from syncs.engine.matching import (
     GONE,
     INSERTED,
     OUTCOME_SCHEMA,
+    RESTORED,
     RETURNED,
     SUCCESSES,
     UNKNOWN,
@@ -41,7 +42,7 @@ class AttemptOutcome:
     """What one attempt did to the rows it was given.
 
     file: Parquet with `_row`, `_seq`, `nkey`, `key`, `action`, `batch`, `outcome` (inserted, updated, deleted,
-    already_gone, failed; unprocessed: Salesforce says that it did nothing to it; unknown: nobody can tell),
+    restored, already_gone, failed; unprocessed: Salesforce says that it did nothing to it; unknown: nobody can tell),
     `record_id`, `error` (sf__Error, whole; of an unknown row, why).
     rows: how many of them have an outcome, the unprocessed not counted. counts: rows by outcome.
     remaining: rows of the attempt without an outcome. unprocessed: those of them that Salesforce returned as such; of
@@ -102,7 +103,7 @@ def read_outcomes(
     left_out = counts.pop(UNPROCESSED, 0)
     rows = sum(counts.values())
     sent = batch.rows if part is None else pq.read_metadata(part).num_rows
-    totals = {name: counts.get(name, 0) for name in (INSERTED, UPDATED, DELETED, GONE, FAILED)}
+    totals = {name: counts.get(name, 0) for name in (INSERTED, UPDATED, DELETED, RESTORED, GONE, FAILED)}
     return AttemptOutcome(to, rows, totals, max(0, sent - rows), left_out, max(0, unmatched))
 
 

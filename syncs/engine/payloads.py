@@ -179,7 +179,7 @@ def _copied(
         numbers = f"SELECT place AS p, _seq FROM ({places(plan, batch_number)}) SEMI JOIN ({wanted}) USING (_seq)"
         connection.execute(f"CREATE TEMP TABLE numbers AS {numbers}").fetchall()
         payload = stack.enter_context(rows_of(batch.file, names))
-        connection.register("payload", _placed(payload.reader))
+        connection.register("payload", placed(payload.reader))
         by = ", ".join([*map(identifier, order), "place"])
         query = f"SELECT {columns}, _seq FROM payload JOIN numbers ON p = place ORDER BY {by}"
         for part in stream(connection, query):
@@ -203,7 +203,7 @@ def _numbered(folder: Path, prefix: str) -> Iterator[tuple[Path, int]]:
         yield folder / f"{prefix}-batch-{number:05d}.csv", number
 
 
-def _placed(reader: pa.RecordBatchReader) -> pa.RecordBatchReader:
+def placed(reader: pa.RecordBatchReader) -> pa.RecordBatchReader:
     """The same rows with `place`, their number from 0."""
     schema = reader.schema.append(pa.field("place", pa.int64()))
 

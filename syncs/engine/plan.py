@@ -8,13 +8,14 @@ from typing import Any, Literal
 
 from syncs.engine.families import Family
 
-Operation = Literal["insert", "update", "upsert", "delete"]
+Operation = Literal["insert", "update", "upsert", "delete", "undelete"]
 Lane = Literal["bulk", "collections", "events"]
 Action = Literal[
     "insert",
     "update",
     "upsert",
     "delete",
+    "undelete",
     "expire",
     "baseline",
     "unchanged",
@@ -79,9 +80,9 @@ class Plan:
     `soft_<m>` (only with lines that are not validated). Of rows that Salesforce holds already it says no more than the
     key, and `soft_<m>`.
     errors_file: Parquet, the row errors of rejected and malformed rows, and violations of rows that went on.
-    counts: by name: read, malformed, filtered, rejected, parked, unchanged, ignored, insert, update, upsert and
-    source_delete of source rows; dropped, delete, expire, dropped_ignored and withheld of known records that left the
-    source.
+    counts: by name: read, malformed, filtered, rejected, parked, unchanged, ignored, insert, update, upsert,
+    source_delete and undelete (in an undo) of source rows; dropped, delete, expire, dropped_ignored and withheld of
+    known records that left the source.
     trimmed: how many cells lost blanks at their edges, by field. adjusted: how many cells were made to fit their
     fields, by how (a key of `families.ADJUSTMENTS`) and by field. violations: how many rows break a rule of a line that
     is not validated, and were not rejected.

@@ -23,7 +23,7 @@ from syncs.engine.values import CLEARED
 from syncs.engine.workspace import Workspace
 
 # What changes something in Salesforce; the usual thing to look at.
-CHANGES = ("insert", "update", "upsert", "delete", "expire")
+CHANGES = ("insert", "update", "upsert", "delete", "undelete", "expire")
 _WINDOW = 16_384  # lines of a plan that are searched, or written, at once
 _SEARCH_SECONDS = 0.12  # after which a search stops at the end of its window
 _LINE = "file_row_number AS line, _row, _seq, action, key, record_id, batch"
@@ -145,7 +145,8 @@ class _Reader:
     def __init__(self, workspace: Workspace, plan: Plan, before: Before | None) -> None:
         self._workspace, self._plan, self._before = workspace, plan, before
         written = [column.sent_as for column in plan.columns]
-        stamps = [title for title in (before.fields if before else ()) if title not in written]
+        mapped = {*written, *(column.field for column in plan.columns)}
+        stamps = [title for title in (before.fields if before else ()) if title not in mapped]
         # What expiry stamps is in no line of the mapping.
         self.titles = [*written, *stamps]
 
@@ -256,6 +257,7 @@ def counts_in_words(plan: Plan) -> Iterator[tuple[str, int]]:
         "update": "to update",
         "upsert": "to insert or update",
         "source_delete": "to delete, by rows of the source",
+        "undelete": "to restore from the recycle bin",
         "delete": "to delete, because they left the source",
         "expire": "to expire",
         "unchanged": "unchanged",

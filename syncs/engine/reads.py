@@ -11,6 +11,7 @@ from connections.salesforce.describe import ObjectDescribe
 from syncs.engine import conditions
 from syncs.engine.decide import Decision, inserts_blindly
 from syncs.engine.dropped import any_dropped, any_new_key
+from syncs.engine.families import is_polymorphic
 from syncs.engine.known import PRESENT, Known
 from syncs.engine.sql import parquet
 from syncs.engine.transform import Transform
@@ -23,7 +24,8 @@ class Columns:
 
     paths: SOQL paths, each once; the first is the record's id. keys: places of the key's fields. lines: by index of a
     line, the place of what its field holds. targets: by API name, the place of what a rule asks for. expired: the place
-    of the field that expiry stamps, or None.
+    of the field that expiry stamps, or None. parents: by index of a line whose parent Salesforce finds, the place of
+    the parent's id.
     """
 
     paths: tuple[str, ...]
@@ -31,6 +33,7 @@ class Columns:
     lines: dict[int, int]
     targets: dict[str, int]
     expired: int | None
+    parents: dict[int, int] = dataclasses.field(default_factory=dict)
 
     @classmethod
     def of(cls, spec: SyncSpec, describe: ObjectDescribe, transform: Transform) -> Columns:
@@ -50,13 +53,17 @@ class Columns:
             for line in transform.lines
             if line not in transform.keys
             and line.mapping.write_on != "insert"
+            # SOQL does not read a field of a parent that may be of several objects.
+            and not (line.relationship and is_polymorphic(line.field))
             and (everything or line.mapping.write_on == "only_if_empty")
         }
         asked = conditions.targets_of(spec.changed_rule) if spec.behaviour.changed == "conditional" else ()
         targets = {name: place(_spelled(describe, name)) for name in asked}
         expires = everything and spec.behaviour.dropped == "expire"
         expired = place(_spelled(describe, spec.expire_field)) if expires else None
-        return cls(tuple(paths), keys, lines, targets, expired)
+        written = (line for line in transform.lines if line.relationship and line.mapping.write_on != "insert")
+        parents = {line.index: place(line.field.name) for line in written if everything}
+        return cls(tuple(paths), keys, lines, targets, expired, parents)
 
     @property
     def names(self) -> list[str]:

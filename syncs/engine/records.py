@@ -51,7 +51,7 @@ class Piece:
     """The rows of one call.
 
     offset: place of its first row in the payload, from 0. seqs: `_seq` of each row. records: the JSON of each; the ids
-    of records, for a delete. rows: the payload's own columns, all text.
+    of records, for a delete or an undelete. rows: the payload's own columns, all text.
     """
 
     offset: int
@@ -82,7 +82,7 @@ def pieces(
     """
     names = header_of(payload)
     record = identifier("Id")
-    if plan.batch(batch_number).operation != "delete":
+    if plan.batch(batch_number).operation not in ("delete", "undelete"):
         record = record_sql(plan, batch_number, names)
     knife = _Knife(offset, seqs_of(workspace, plan, batch_number, payload), most_rows, most_bytes)
     place = 0

@@ -60,6 +60,7 @@ class Settings:
     park_after: int = 10
     guard_rows: int = 100
     leaves_out: str | None = None
+    keep_before: bool = False
 
     def key_of(self, fields: Record) -> Key | None:
         """A record's key as Salesforce compares it; None when a part of it is blank."""
@@ -120,6 +121,17 @@ class Refused:
     parked: bool
 
 
+@dataclasses.dataclass
+class Did:
+    """What a job did to a record: inserted, updated or deleted; what it wrote, and what the record held before."""
+
+    what: str
+    id: str
+    key: Key | None
+    fields: Record
+    before: Record
+
+
 class Model:
     """An org, and what a sync knows of it."""
 
@@ -128,6 +140,7 @@ class Model:
         self.known: dict[Key, Known] = {}
         self.refused: dict[Key, Refused] = {}
         self.inserted = 0
+        self.did: list[Did] = []
 
     def forget(self) -> None:
         """The snapshot is given up."""
@@ -159,6 +172,7 @@ class Model:
         self.held = {key for key in self.keys if key is not None}
         self.ambiguous: set[Key] = set()
         self.before = self._known_before()
+        self.did = []
         # For people who look at a failure.
         self.story = [f"known before: {self.before}"]
         steps = [self._planned(row, key) for row, key in zip(self.rows, self.keys, strict=True)]
@@ -344,7 +358,9 @@ class Model:
         if step.action in ("delete", "expire") and step.id is None:
             return "already_gone", {}
         if step.action == "delete":
-            return "already_gone" if self.org.pop(step.id or "", None) is None else "deleted", {}
+            held = self.org.pop(step.id or "", None)
+            self.did += [Did("deleted", step.id or "", step.key, {}, held)] if held is not None else []
+            return "already_gone" if held is None else "deleted", {}
         fields = {"Last_Seen__c": self.now} if step.row is None else self._sent(step.action, step.row, step.id)
         before = self.known.get(step.key) if step.key and self.resync else self.before.get(step.key or ())
         if step.row and step.action != "insert" and before and before.state == "expired":
@@ -358,6 +374,7 @@ class Model:
             return self._inserted(step, fields)
         if step.id not in self.org:
             return "lost", fields
+        self.did.append(Did("updated", step.id, step.key, fields, dict(self.org[step.id])))
         self.org[step.id].update(fields)
         return "updated", fields
 
@@ -368,6 +385,7 @@ class Model:
         self.inserted += 1
         step.id = f"new-{self.inserted}"
         self.org[step.id] = fields
+        self.did.append(Did("inserted", step.id, step.key, dict(fields), {}))
         return "inserted", fields
 
     def _sent(self, action: str, row: Row, record_id: str | None) -> Record:
@@ -420,9 +438,58 @@ class Model:
                 refused[step.key] = dataclasses.replace(before, parked=before.parked and bool(park_after))
         self.refused = refused
 
+    # --- taking it back ---
+
+    def undo(self, *, remembers: bool) -> tuple[Counter[str], int]:
+        """Take back what the last job did: what became of each record, and how many went back only in part.
+
+        remembers: there is something that is known of the org.
+        """
+        counts, in_part = Counter({"read": len(self.did)}), 0
+        for did in self.did:
+            held = self.org.get(did.id)
+            outcome, changed = self._taken_back(did, held)
+            counts[outcome] += 1
+            in_part += outcome == "updated" and changed
+            if remembers and outcome in ("updated", "deleted", "restored"):
+                self._unsure(did, gone=outcome == "deleted")
+        return counts, in_part
+
+    def _taken_back(self, did: Did, held: Record | None) -> tuple[str, bool]:
+        if did.what == "deleted":
+            self.org[did.id] = did.before
+            return "restored", False
+        if did.what == "inserted":
+            if held is None:
+                return "unchanged", False
+            if any(held.get(name) != value for name, value in did.fields.items()):
+                return "rejected", True
+            del self.org[did.id]
+            return "deleted", False
+        if held is None:
+            return "rejected", True
+        wrote = {name: value for name, value in did.fields.items() if value != did.before.get(name)}
+        back = {name: did.before.get(name) for name, value in wrote.items() if held.get(name) == value}
+        changed = any(held.get(name) not in (value, did.before.get(name)) for name, value in wrote.items())
+        held.update(back)
+        return "updated" if back else "rejected" if changed else "unchanged", changed
+
+    def _unsure(self, did: Did, *, gone: bool) -> None:
+        """Nothing is known any more of a record but that it is there, or not."""
+        for key in [key for key, known in self.known.items() if known.id == did.id]:
+            if gone:
+                del self.known[key]
+            else:
+                self.known[key] = Known(did.id, "maybe")
+        if did.key is not None and not gone:
+            known = self.known.get(did.key)
+            self.known[did.key] = Known(did.id if known is None or known.id == did.id else None, "maybe")
+
     def named(self, placeholder: str, record_id: str) -> None:
         """Tell the id of a record that a job inserted."""
         self.org[record_id] = self.org.pop(placeholder)
+        for did in self.did:
+            did.id = record_id if did.id == placeholder else did.id
         for known in self.known.values():
             known.id = record_id if known.id == placeholder else known.id
 

@@ -20,7 +20,8 @@ from hypothesis.stateful import RuleBasedStateMachine, rule, run_state_machine_a
 from jobs.load import advance_batch
 from jobs.models import Job, Status
 from jobs.run import run_job
-from jobs.start import approve_job, reject_job, start_job
+from jobs.start import approve_job, reject_job, start_job, start_undo
+from jobs.undoable import why_not
 from syncs.engine import lanes
 from syncs.engine.plan import Plan
 from syncs.models import FieldMapping, Sync
@@ -151,6 +152,7 @@ def setups(draw: st.DrawFn, key: tuple[str, ...]) -> Settings:
         park_after=draw(st.sampled_from([10, 2, 1, 0])),
         guard_rows=draw(st.sampled_from([100, 100, 1, 0])),
         leaves_out=draw(st.sampled_from([None, "out"])),
+        keep_before=draw(st.booleans()),
         **draw(behaviours(key)),
     )
 
@@ -193,6 +195,8 @@ class Jobs(RuleBasedStateMachine):
         approves=st.booleans(),
         previews=st.sampled_from([False, False, True]),
         kill=KILLS,
+        undoes=st.booleans(),
+        later=hands(),
     )
     def edit_and_run(
         self,
@@ -206,6 +210,8 @@ class Jobs(RuleBasedStateMachine):
         approves: bool,
         previews: bool,
         kill: tuple[str, str, int],
+        undoes: bool,
+        later: list[Any],
     ) -> None:
         self.change(data, change)
         for verb, number, fields in edits:
@@ -225,6 +231,39 @@ class Jobs(RuleBasedStateMachine):
             assert plan_files(preview) == plan_files(job)
         type(self).done += 1
         self.check(job, approves, start, "bad" if refuses else None)
+        # Of a call that was made twice, nobody can tell what the first one found.
+        if undoes and not self.worker:
+            self.undo(job, later)
+
+    def undo(self, job: Job, edits: list[Any]) -> None:
+        """Take the job back, after somebody has worked in the org."""
+        self.refuse(False)
+        job.refresh_from_db()
+        changes = job.status != Status.CANCELLED and bool(self.model.did)
+        asks = any(did.what == "updated" for did in self.model.did)
+        kept = self.settings.keep_before or self.settings.compare == "destination"
+        assert bool(why_not(job)) == (not changes or (asks and not kept)), why_not(job)
+        if why_not(job):
+            return
+        for verb, number, fields in edits:
+            self.edit_by_hand(verb, number, fields)
+        undo = drive(start_undo(job, by=anybody(job), wake=False))
+        if undo.status == Status.WAITING_APPROVAL:
+            approve_job(undo, by=anybody(undo), wake=False)
+            undo = drive(undo)
+        counts, in_part = self.model.undo(remembers=bool((self.sync_now.snapshot or {}).get("path")))
+        note("\n    ".join([f"{undo} {undo.status} {undo.reason}", *map(str, self.model.did)]))
+        found = {name: count for name, count in undo.counts.items() if isinstance(count, int) and count}
+        assert found.pop("violations", 0) == in_part
+        assert found == dict(+counts)
+        assert undo.status == (Status.PARTIAL if in_part or counts["rejected"] else Status.SUCCEEDED), undo.reason
+        check_sums(undo)
+        self.check_org()
+
+    @property
+    def sync_now(self) -> Sync:
+        self.sync.refresh_from_db()
+        return self.sync
 
     def drive_and_kill(self, job: Job, path: str, action: str, nth: int) -> Job:
         """The job by a worker, which is killed in the middle of a call, if the job makes that call.
@@ -387,13 +426,16 @@ def columns_of(settings: Settings) -> dict[str, Any]:
         "target_filter": "{} = '{}'".format(*settings.filter) if settings.filter else "",
         "park_after": settings.park_after,
         "guard_rows": settings.guard_rows,
+        "keep_before": settings.keep_before,
         "source_filter": f"title IS DISTINCT FROM '{settings.leaves_out}'" if settings.leaves_out else "",
     }
 
 
 def check_sums(job: Job) -> None:
     """Each row, and each record that left the source, has one outcome."""
-    names = "malformed filtered rejected parked unchanged ignored inserted updated deleted failed not_sent unknown"
+    names = (
+        "malformed filtered rejected parked unchanged ignored inserted updated deleted restored failed not_sent unknown"
+    )
     assert job.counts["read"] == sum(job.counts[name] for name in names.split())
     dropped = dict(job.counts["dropped"])
     assert dropped.pop("dropped") == sum(dropped.values())

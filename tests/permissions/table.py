@@ -239,6 +239,8 @@ admin:jobs_job_replay                         GET     no method
 admin:jobs_job_replay                         POST    ok=EXECUTE     refused=READ
 admin:jobs_job_test                           GET     no method
 admin:jobs_job_test                           POST    ok=EXECUTE     refused=READ
+admin:jobs_job_undo                           GET     no method
+admin:jobs_job_undo                           POST    ok=EXECUTE     refused=READ
 admin/jobs/job/<path:object_id>/              GET     ok=ALL
 
 # The API
@@ -312,6 +314,7 @@ api-jobs-reject                               POST    ok=APPROVE    refused=READ
 api-jobs-replay                               POST    ok=EXECUTE    refused=READ
 api-jobs-test                                 POST    ok=EXECUTE    refused=READ
 api-jobs-exchanges                            GET     ok=READ
+api-jobs-undo                                 POST    ok=EXECUTE    refused=READ
 
 # The way in
 home                                          GET     ok=ALL open

@@ -1,6 +1,8 @@
 from __future__ import annotations
 
 import re
+import tempfile
+from pathlib import Path
 from xml.etree import ElementTree
 
 import pytest
@@ -152,3 +154,97 @@ def test_what_is_no_call_is_a_client_fault(sandbox: SandboxProcess) -> None:
     unknown = _post(sandbox, _envelope("<n1:dance/>"))
     assert "No operation available for request {urn:partner.soap.sforce.com}dance" in unknown.text
     assert _post(sandbox, _envelope("<n1:login/>"), "z/59.0").status_code == 500
+
+
+def _undelete(sandbox: SandboxProcess, token: str, ids: list[str]) -> requests.Response:
+    header = f"<n1:SessionHeader><n1:sessionId>{token}</n1:sessionId></n1:SessionHeader>"
+    listed = "".join(f"<n1:ids>{each}</n1:ids>" for each in ids)
+    return _post(sandbox, _envelope(f"<n1:undelete>{listed}</n1:undelete>", header))
+
+
+def _results(answer: requests.Response) -> list[tuple[str | None, str, str | None]]:
+    """Id, success and status code of each result."""
+    assert answer.status_code == 200, answer.text
+    response = ElementTree.fromstring(answer.content)[0][0]
+    assert response.tag == PARTNER + "undeleteResponse"
+    return [
+        (
+            each.findtext(PARTNER + "id") or None,
+            each.findtext(PARTNER + "success") or "",
+            each.findtext(f"{PARTNER}errors/{PARTNER}statusCode"),
+        )
+        for each in response
+    ]
+
+
+def test_deleted_records_come_back_each_by_itself_with_what_went_along(sandbox: SandboxProcess, client: Client) -> None:
+    account = client.create("Account", Name="Parent")
+    contact = client.create("Contact", LastName="Child", AccountId=account)
+    alive = client.create("Account", Name="Alive")
+    assert client.call("DELETE", f"/sobjects/Account/{account}").status_code == 204
+    assert client.query("SELECT Id FROM Contact") == []
+    token = sandbox.login()
+    ids = [account[:15], alive, "001000000000001AAA", "nonsense"]
+    assert _results(_undelete(sandbox, token, ids)) == [
+        (account, "true", None),
+        (None, "false", "UNDELETE_FAILED"),
+        (None, "false", "INVALID_CROSS_REFERENCE_KEY"),
+        (None, "false", "MALFORMED_ID"),
+    ]
+    assert {each["Id"] for each in client.query("SELECT Id FROM Account")} == {account, alive}
+    assert client.query("SELECT Id, AccountId FROM Contact") == [{"Id": contact, "AccountId": account}]
+
+
+def test_an_undelete_needs_a_session_and_takes_two_hundred(sandbox: SandboxProcess) -> None:
+    assert _fault(_undelete(sandbox, "none", ["001000000000001AAA"]))[0] == "INVALID_SESSION_ID"
+    code, message = _fault(_undelete(sandbox, sandbox.login(), ["001000000000001AAA"] * 201))
+    assert code == "EXCEEDED_ID_LIMIT"
+    assert "more than 200" in message
+
+
+def test_an_independent_client_restores_a_record(sandbox: SandboxProcess, client: Client) -> None:
+    """zeep reads the answer by a WSDL of its own, written after the partner WSDL."""
+    zeep = pytest.importorskip("zeep")
+    account = client.create("Account", Name="Gone")
+    client.call("DELETE", f"/sobjects/Account/{account}")
+    url = f"{sandbox.http_url}/services/Soap/u/59.0"
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "partner.wsdl"
+        path.write_text(WSDL.replace("ADDRESS", url))
+        soap = zeep.Client(str(path))
+        (result,) = soap.service.undelete(ids=[account], _soapheaders={"SessionHeader": {"sessionId": sandbox.login()}})
+    assert (result.id, result.success, result.errors) == (account, True, [])
+    assert client.query("SELECT Name FROM Account") == [{"Name": "Gone"}]
+
+
+WSDL = """<?xml version="1.0" encoding="UTF-8"?>
+<definitions targetNamespace="urn:partner.soap.sforce.com" xmlns="http://schemas.xmlsoap.org/wsdl/"
+ xmlns:soap="http://schemas.xmlsoap.org/wsdl/soap/" xmlns:tns="urn:partner.soap.sforce.com">
+<types><schema elementFormDefault="qualified" xmlns="http://www.w3.org/2001/XMLSchema"
+ targetNamespace="urn:partner.soap.sforce.com">
+<element name="SessionHeader"><complexType><sequence><element name="sessionId" type="string"/></sequence></complexType>
+</element>
+<element name="undelete"><complexType><sequence>
+<element name="ids" minOccurs="0" maxOccurs="unbounded" type="string"/></sequence></complexType></element>
+<complexType name="Error"><sequence><element name="fields" type="string" nillable="true" minOccurs="0"
+ maxOccurs="unbounded"/><element name="message" type="string"/><element name="statusCode" type="string"/></sequence>
+</complexType>
+<complexType name="UndeleteResult"><sequence><element name="errors" minOccurs="0" maxOccurs="unbounded"
+ type="tns:Error"/><element name="id" type="string" nillable="true"/><element name="success" type="boolean"/></sequence>
+</complexType>
+<element name="undeleteResponse"><complexType><sequence><element name="result" minOccurs="0" maxOccurs="unbounded"
+ type="tns:UndeleteResult"/></sequence></complexType></element>
+</schema></types>
+<message name="Header"><part element="tns:SessionHeader" name="SessionHeader"/></message>
+<message name="undeleteRequest"><part element="tns:undelete" name="parameters"/></message>
+<message name="undeleteResponse"><part element="tns:undeleteResponse" name="parameters"/></message>
+<portType name="Soap"><operation name="undelete"><input message="tns:undeleteRequest"/>
+<output message="tns:undeleteResponse"/></operation></portType>
+<binding name="SoapBinding" type="tns:Soap"><soap:binding style="document"
+ transport="http://schemas.xmlsoap.org/soap/http"/>
+<operation name="undelete"><soap:operation soapAction=""/>
+<input><soap:header use="literal" message="tns:Header" part="SessionHeader"/><soap:body parts="parameters"
+ use="literal"/></input><output><soap:body use="literal"/></output></operation></binding>
+<service name="Service"><port binding="tns:SoapBinding" name="Soap"><soap:address location="ADDRESS"/></port></service>
+</definitions>
+"""
