@@ -17,7 +17,7 @@ from tests.acceptance.real_data import writing_calls
 from tests.acceptance.refusing_postgres import refusing_postgres
 from tests.connections.sources import postgres
 from tests.factories import anybody, make_connection, make_organization, make_sync
-from tests.jobs.scenario import file_of, go_on, make_destination, run, sandbox_values, write_csv
+from tests.jobs.scenario import file_of, make_destination, run, sandbox_values, write_csv
 from tests.sandbox_process import SandboxProcess
 from tests.workers import worker_environment
 
