@@ -19,7 +19,7 @@ from orgs import access
 from orgs.access import Actor
 from syncs.engine import story as engine
 from syncs.engine.errors import EngineError
-from syncs.engine.story import Change, Files
+from syncs.engine.story import Change, FieldChange, Files
 from syncs.models import Sync
 
 log = logging.getLogger("sfsync.jobs")
@@ -27,6 +27,16 @@ log = logging.getLogger("sfsync.jobs")
 RECORD_ID = re.compile("[A-Za-z0-9]{15}([A-Za-z0-9]{3})?")
 # Whoever looks while files are merged looks again; each time there are other files.
 _LOOKS = 5
+_ANSWERS = {
+    "inserted": "Inserted",
+    "updated": "Updated",
+    "deleted": "Deleted",
+    "expired": "Expired",
+    "restored": "Restored",
+    "already_gone": "Already gone",
+    "failed": "Refused",
+    "unknown": "Unknown",
+}
 
 
 @dataclasses.dataclass(frozen=True)
@@ -35,6 +45,21 @@ class ToldChange(Change):
 
     sync_name: str
     has_job: bool
+
+    @property
+    def answer(self) -> str:
+        """What Salesforce said, in a word."""
+        return _ANSWERS.get(self.outcome, self.outcome)
+
+    @property
+    def changed_fields(self) -> tuple[FieldChange, ...]:
+        """The fields whose value became another one, or may have."""
+        return tuple(field for field in self.fields if field.changed is not False)
+
+    @property
+    def same_fields(self) -> tuple[FieldChange, ...]:
+        """The fields that were sent as they were."""
+        return tuple(field for field in self.fields if field.changed is False)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -58,7 +83,7 @@ def story(
         raise JobRefused("Ask for a key or for a record id, one of them.")
     if record_id and not RECORD_ID.fullmatch(record_id):
         raise JobRefused(f"'{record_id[:50]}' is no record id: those have 15 or 18 letters and digits.")
-    workspace, since = files.workspace(), kept_since(actor.organization)
+    workspace, since = files.workspace(threads=1), kept_since(actor.organization)
 
     def look(there: Files) -> engine.Story:
         if key:

@@ -1,8 +1,8 @@
 """What jobs did to records, kept for years: one file per job, and larger ones that those are merged into.
 
 A file holds the rows that were sent, with what was sent of each field and, where it was read, what the field held
-before. Its rows stand in groups of a fixed number, so that any of them is found by its place alone; an index beside it
-says at which places a key, or a record id, stands. The file of a job has the order in which rows were sent, which costs
+before. Its rows stand in small groups, so that one of them is read without the others; an index beside it says at which
+places a key, or a record id, stands. The file of a job has the order in which rows were sent, which costs
 nothing; in a merged file the changes of a record stand together.
 
 Columns: `key` as shown, `id` (18 characters), `job`, `ended_at` (of the job), `row` of the source (NULL for a record
@@ -32,7 +32,7 @@ from syncs.engine.sql import identifier, literal, parquet
 from syncs.engine.workspace import Workspace
 
 # Rows of a group: what is read to see one of them.
-GROUP_ROWS = 16_384
+GROUP_ROWS = 8_192
 AFTER, BEFORE = "after.", "before."
 BASE = pa.schema(
     [
@@ -80,7 +80,9 @@ def write(
     with workspace.connect(ordered=True) as connection:
         batches = _sent(connection, plan, outcomes_file)
         names = list(dict.fromkeys(name for batch in batches for name in _fields_of(batch)))
-        fields = [f"{AFTER}{name}" for name in names] + [f"{BEFORE}{name}" for name in (before.fields if before else ())]
+        fields = [f"{AFTER}{name}" for name in names] + [
+            f"{BEFORE}{name}" for name in (before.fields if before else ())
+        ]
         schema = pa.schema([*BASE, *((name, pa.string()) for name in fields)])
         constants = {"job": pa.scalar(job, pa.int64()), "ended_at": pa.scalar(at, pa.timestamp("us", "UTC"))}
         with _Writer(to, schema) as writer:
@@ -223,7 +225,7 @@ class _Lines:
 
 
 class _Writer:
-    """A file of history, in groups of exactly `GROUP_ROWS` but for the last. Without `finish` it is rubbish."""
+    """A file of history, in groups of `GROUP_ROWS`. Without `finish` it is rubbish."""
 
     def __init__(self, path: Path, schema: pa.Schema) -> None:
         self._path, self._schema = path, schema

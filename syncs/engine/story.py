@@ -4,16 +4,15 @@ from __future__ import annotations
 
 import dataclasses
 from collections import defaultdict
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any, Literal
 
 import duckdb
 import pyarrow as pa
-import pyarrow.parquet as pq
 
-from syncs.engine.history import AFTER, BASE, BEFORE, GROUP_ROWS, index_of, term
+from syncs.engine.history import AFTER, BASE, BEFORE, index_of, term
 from syncs.engine.matching import DELETED, INSERTED, UPDATED
 from syncs.engine.sql import identifier, literal, literals, parquet
 from syncs.engine.values import CLEARED
@@ -116,17 +115,15 @@ def _with_key(connection: duckdb.DuckDBPyConnection, files: Files, keys: Sequenc
     return _found(connection, files, "lower(key)", values)
 
 
-def _found(
-    connection: duckdb.DuckDBPyConnection, files: Files, identity: str, values: Sequence[str]
-) -> list[pa.Table]:
+def _found(connection: duckdb.DuckDBPyConnection, files: Files, identity: str, values: Sequence[str]) -> list[pa.Table]:
     """The rows of which `identity`, SQL, is one of the values; with a column `sync`."""
     sync_of = {path: sync for sync, paths in files.items() for path in paths}
     found = []
     for path, places in _places(connection, list(sync_of), identity, values).items():
-        for table in _rows_at(path, places):
-            connection.register("candidates", table)
-            wanted = f"SELECT *, {sync_of[path]}::BIGINT AS sync FROM candidates WHERE {identity} IN ({literals(values)})"
-            found.append(connection.sql(wanted).to_arrow_table())
+        # By the place alone a group of rows is found, without a look at the others.
+        wanted = f"file_row_number IN ({', '.join(map(str, places))}) AND {identity} IN ({literals(values)})"
+        rows = connection.sql(f"SELECT *, {sync_of[path]}::BIGINT AS sync FROM {parquet(path)} WHERE {wanted}")
+        found.append(rows.to_arrow_table())
     return found
 
 
@@ -150,17 +147,6 @@ def _places(
         query = f"SELECT file_row_number FROM {parquet(path)} WHERE {identity} IN ({literals(values)}) ORDER BY 1"
         found[path] = [place for (place,) in connection.execute(query).fetchall()]
     return {path: places for path, places in found.items() if places}
-
-
-def _rows_at(path: Path, places: Sequence[int]) -> Iterator[pa.Table]:
-    """The rows at some places of a file, group by group."""
-    groups: dict[int, list[int]] = defaultdict(list)
-    for place in places:
-        groups[place // GROUP_ROWS].append(place % GROUP_ROWS)
-    with pq.ParquetFile(path) as file:
-        for group, rows in groups.items():
-            # An id may be written like a key, and then the row is named twice.
-            yield file.read_row_group(group).take(sorted(set(rows)))
 
 
 def _keys_in(found: Sequence[pa.Table]) -> dict[int, list[str]]:
@@ -225,7 +211,11 @@ def _query(table: pa.Table, names: Sequence[str], since: datetime | None) -> str
         ]
         # What is known of a record was sent to that record, whichever key it had.
         last = f"last_value(CASE WHEN {wrote} THEN {texts[0]} END IGNORE NULLS) OVER earlier"
-        columns += [f"{texts[0]} AS a_{i}", f"{texts[1]} AS b_{i}", f"CASE WHEN id IS NOT NULL THEN {last} END AS w_{i}"]
+        columns += [
+            f"{texts[0]} AS a_{i}",
+            f"{texts[1]} AS b_{i}",
+            f"CASE WHEN id IS NOT NULL THEN {last} END AS w_{i}",
+        ]
     kept = f" WHERE ended_at >= {literal(since.isoformat())}::TIMESTAMPTZ" if since else ""
     return (
         f"SELECT {', '.join(columns)} FROM (SELECT * FROM found{kept}) WINDOW earlier AS "

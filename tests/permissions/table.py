@@ -231,6 +231,8 @@ admin:jobs_job_again                          GET     no method
 admin:jobs_job_again                          POST    ok=EXECUTE     refused=READ
 admin:jobs_job_replay                         GET     no method
 admin:jobs_job_replay                         POST    ok=EXECUTE     refused=READ
+admin:jobs_record_history                     GET     ok=ALL
+admin:jobs_record_history                     POST    no method
 admin/jobs/job/<path:object_id>/              GET     ok=ALL
 
 # The API
@@ -299,6 +301,7 @@ api-jobs-cancel                               POST    ok=EXECUTE    refused=READ
 api-jobs-approve                              POST    ok=APPROVE    refused=READ
 api-jobs-reject                               POST    ok=APPROVE    refused=READ
 api-jobs-replay                               POST    ok=EXECUTE    refused=READ
+api-history-list                              GET     ok=ALL
 
 # The way in
 home                                          GET     ok=ALL open
