@@ -163,7 +163,7 @@ class HistoryView(TenantView):
     model = HistoryFile
     serializer_class = HistorySerializer
     filter_backends = []
-    pagination_class = None
+    pagination_class = None  # type: ignore[assignment]  # its pages are its own
     slow = frozenset({"list"})
     answers = {JobRefused: Conflict}
     more_errors = {"list": ("409",)}

@@ -283,27 +283,43 @@ def _filled_up(table: pa.Table, schema: pa.Schema) -> pa.Table:
 # --- the index ---
 
 
-def term(value: str) -> str:
-    """SQL: under what a key in lower case, or the first 15 characters of an id, stands in an index. value: SQL."""
-    return f"(hash({value}) >> 32)::UINTEGER"
+def key_term(key: str) -> str:
+    """SQL: under what the rows with a key stand in an index. key: SQL, in lower case."""
+    return f"(hash({key}) >> 32)::UINTEGER"
 
 
-def index_of(connection: duckdb.DuckDBPyConnection, path: Path) -> Path:
-    """The index of a file: Parquet with `term` and `place` (from 0), by `term`.
+def id_term(id15: str) -> str:
+    """SQL: under what the rows with a record id stand in an index. id15: SQL, its first 15 characters."""
+    return f"(hash({id15}, 'id') >> 32)::UINTEGER"
 
-    A DuckDB whose hashes are others than those of the index finds no file of this name.
+
+def without_id_term(key: str) -> str:
+    """SQL: under what the rows with a key and no record id stand in an index. key: SQL, in lower case."""
+    return f"(hash({key}, 'no id') >> 32)::UINTEGER"
+
+
+def hashed_as(connection: duckdb.DuckDBPyConnection) -> str:
+    """How this DuckDB hashes: two that answer alike find each other's terms."""
+    [(probe,)] = connection.execute(f"SELECT {without_id_term(literal(_PROBE))}").fetchall()
+    return f"{probe:08x}"
+
+
+def index_of(path: Path, hashed: str) -> Path:
+    """The index of a file: Parquet with `term` and `place` (from 0), by `term`. What it finds is still to be compared.
+
+    hashed: as `hashed_as` says; a DuckDB that hashes otherwise finds no index of its name.
     """
-    [(probe,)] = connection.execute(f"SELECT {term(literal(_PROBE))}").fetchall()
-    return path.with_name(f"{path.stem}.index-{probe:08x}.parquet")
+    return path.with_name(f"{path.stem}.index-{hashed}.parquet")
 
 
 def _write_index(connection: duckdb.DuckDBPyConnection, path: Path) -> None:
-    rows = f"SELECT key, id, file_row_number::INTEGER AS place FROM {parquet(path)}"
+    rows = f"(SELECT lower(key) AS key, left(id, 15) AS id, file_row_number::INTEGER AS place FROM {parquet(path)})"
     terms = (
-        f"SELECT {term('lower(key)')} AS term, place FROM ({rows}) WHERE key IS NOT NULL "
-        f"UNION ALL SELECT {term('left(id, 15)')}, place FROM ({rows}) WHERE id IS NOT NULL ORDER BY term"
+        f"SELECT {key_term('key')} AS term, place FROM {rows} WHERE key IS NOT NULL "
+        f"UNION ALL SELECT {id_term('id')}, place FROM {rows} WHERE id IS NOT NULL "
+        f"UNION ALL SELECT {without_id_term('key')}, place FROM {rows} WHERE id IS NULL ORDER BY term"
     )
-    index = index_of(connection, path)
+    index = index_of(path, hashed_as(connection))
     reader = stream(connection, terms)
     with (
         engine_errors(),

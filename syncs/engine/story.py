@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 from collections import defaultdict
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any, Literal
@@ -12,7 +12,7 @@ from typing import Any, Literal
 import duckdb
 import pyarrow as pa
 
-from syncs.engine.history import AFTER, BASE, BEFORE, index_of, term
+from syncs.engine.history import AFTER, BASE, BEFORE, hashed_as, id_term, index_of, key_term, without_id_term
 from syncs.engine.matching import DELETED, INSERTED, UPDATED
 from syncs.engine.sql import identifier, literal, literals, parquet
 from syncs.engine.values import CLEARED
@@ -81,7 +81,7 @@ def story_of_key(
     Raises BadPlace, and FileNotFoundError for a file that is gone.
     """
     with workspace.connect() as connection:
-        found = _with_key(connection, files, [key])
+        found = _found(connection, files, _KEY, _lowered(connection, [key]))
         return _story(connection, found, since, after, limit)
 
 
@@ -99,52 +99,68 @@ def story_of_id(
     record_id: 15 or 18 characters. The others, and what is raised: as for `story_of_key`.
     """
     with workspace.connect() as connection:
-        found = _found(connection, files, "left(id, 15)", [record_id[:15]])
+        found = _found(connection, files, _ID, [record_id[:15]])
         for sync, keys in _keys_in(found).items():
-            refused = _with_key(connection, {sync: files[sync]}, keys)
-            found += [table.filter(table.column("id").is_null()) for table in refused]
+            found += _found(connection, {sync: files[sync]}, _KEY_WITHOUT_ID, _lowered(connection, keys))
         return _story(connection, found, since, after, limit)
 
 
 # --- finding rows ---
 
 
-def _with_key(connection: duckdb.DuckDBPyConnection, files: Files, keys: Sequence[str]) -> list[pa.Table]:
-    lowered = ", ".join(f"lower({literal(key)})" for key in keys)
-    [values] = connection.execute(f"SELECT {lowered}").fetchall()
-    return _found(connection, files, "lower(key)", values)
+@dataclasses.dataclass(frozen=True)
+class _By:
+    """What rows are found by. value: SQL. term: makes SQL of the term of a value, SQL. where: SQL."""
+
+    value: str
+    term: Callable[[str], str]
+    where: str = "true"
 
 
-def _found(connection: duckdb.DuckDBPyConnection, files: Files, identity: str, values: Sequence[str]) -> list[pa.Table]:
-    """The rows of which `identity`, SQL, is one of the values; with a column `sync`."""
+_KEY = _By("lower(key)", key_term)
+_ID = _By("left(id, 15)", id_term)
+_KEY_WITHOUT_ID = _By("lower(key)", without_id_term, "id IS NULL")
+
+
+def _lowered(connection: duckdb.DuckDBPyConnection, keys: Sequence[str]) -> list[str]:
+    """Keys in lower case, as the engine does it."""
+    [values] = connection.execute(f"SELECT {', '.join(f'lower({literal(key)})' for key in keys)}").fetchall()
+    return list(values)
+
+
+def _found(connection: duckdb.DuckDBPyConnection, files: Files, by: _By, values: Sequence[str]) -> list[pa.Table]:
+    """The rows that have one of the values; with a column `sync`."""
     sync_of = {path: sync for sync, paths in files.items() for path in paths}
     found = []
-    for path, places in _places(connection, list(sync_of), identity, values).items():
+    for path, places in _places(connection, list(sync_of), by, values).items():
         # By the place alone a group of rows is found, without a look at the others.
-        wanted = f"file_row_number IN ({', '.join(map(str, places))}) AND {identity} IN ({literals(values)})"
-        rows = connection.sql(f"SELECT *, {sync_of[path]}::BIGINT AS sync FROM {parquet(path)} WHERE {wanted}")
+        there = f"SELECT * FROM {parquet(path)} WHERE file_row_number IN ({', '.join(map(str, places))})"
+        wanted = f"{by.value} IN ({literals(values)}) AND {by.where}"
+        rows = connection.sql(f"SELECT *, {sync_of[path]}::BIGINT AS sync FROM ({there}) WHERE {wanted}")
         found.append(rows.to_arrow_table())
     return found
 
 
 def _places(
-    connection: duckdb.DuckDBPyConnection, paths: Sequence[Path], identity: str, values: Sequence[str]
+    connection: duckdb.DuckDBPyConnection, paths: Sequence[Path], by: _By, values: Sequence[str]
 ) -> dict[Path, list[int]]:
     """In which files, and where in them, such rows may stand."""
     for path in paths:
         if not path.exists():
             raise FileNotFoundError(path)
-    indexes = {str(index_of(connection, path)): path for path in paths}
+    hashed = hashed_as(connection)
+    indexes = {str(index_of(path, hashed)): path for path in paths}
     there = [index for index in indexes if Path(index).exists()]
     found: dict[Path, list[int]] = defaultdict(list)
     if there:
-        terms = ", ".join(term(literal(value)) for value in values)
+        terms = ", ".join(by.term(literal(value)) for value in values)
         query = f"SELECT filename, place FROM {parquet(*there, with_name=True)} WHERE term IN ({terms}) ORDER BY ALL"
         for index, place in connection.execute(query).fetchall():
             found[indexes[index]].append(place)
     for path in [indexes[index] for index in indexes if index not in there]:
         # Its index was written by an engine with other hashes: the file itself is looked through.
-        query = f"SELECT file_row_number FROM {parquet(path)} WHERE {identity} IN ({literals(values)}) ORDER BY 1"
+        wanted = f"{by.value} IN ({literals(values)}) AND {by.where}"
+        query = f"SELECT file_row_number FROM {parquet(path)} WHERE {wanted} ORDER BY 1"
         found[path] = [place for (place,) in connection.execute(query).fetchall()]
     return {path: places for path, places in found.items() if places}
 

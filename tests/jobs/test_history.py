@@ -5,10 +5,9 @@ from __future__ import annotations
 import pytest
 
 from jobs import history
-from jobs.errors import JobRefused
 from jobs.models import HistoryFile, Status
 from tests.factories import anybody
-from tests.jobs.scenario import make_people_sync, people, run, write_csv
+from tests.jobs.scenario import make_people_sync, run, write_csv
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
