@@ -70,7 +70,9 @@ def in_history(sync: Sync) -> tuple[Changes, list[str]]:
 
 def _ids() -> list[str]:
     paths = [Path(path) for path in HistoryFile.all_objects.values_list("path", flat=True)]
-    query = f"SELECT DISTINCT id FROM read_parquet({[str(path) for path in paths]}, union_by_name = true) WHERE id <> ''"
+    query = (
+        f"SELECT DISTINCT id FROM read_parquet({[str(path) for path in paths]}, union_by_name = true) WHERE id <> ''"
+    )
     return [record_id for (record_id,) in duckdb.sql(query).fetchall()]
 
 
