@@ -16,6 +16,7 @@ from django.views.decorators.http import require_GET, require_POST
 
 from jobs import approval, exchanges, files, plans, results, view
 from jobs.errors import JobRefused
+from jobs.history_page import history_page
 from jobs.models import LIVE, Batch, ErrorGroup, Job, JobEvent, Status
 from jobs.start import approve_job, cancel_job, reject_job, start_again, start_job, start_undo
 from jobs.templatetags.dashboard import badge
@@ -95,7 +96,9 @@ class JobAdmin(TenantAdmin):
             ("undo", "undo/", require_POST(self.undo_view)),
         ]
         site = self.admin_site
+        history = site.admin_view(require_GET(lambda request: history_page(site, request)))
         return [
+            path("history/", history, name="jobs_record_history"),
             *[
                 path(f"<path:object_id>/{route}", site.admin_view(self._of_a_job(page)), name=f"jobs_job_{name}")
                 for name, route, page in pages

@@ -56,10 +56,15 @@ def new_snapshot(sync: Sync) -> Iterator[Path]:
         raise
 
 
-def workspace() -> Workspace:
-    """The row engine's working place in this process."""
+def workspace(*, threads: int | None = None) -> Workspace:
+    """The row engine's working place in this process.
+
+    threads: for less work than a job's; None takes what the settings say.
+    """
     return Workspace(
-        settings.SFSYNC_SCRATCH, memory_mb=settings.SFSYNC_ENGINE_MEMORY_MB, threads=settings.SFSYNC_ENGINE_THREADS
+        settings.SFSYNC_SCRATCH,
+        memory_mb=settings.SFSYNC_ENGINE_MEMORY_MB,
+        threads=threads or settings.SFSYNC_ENGINE_THREADS,
     )
 
 

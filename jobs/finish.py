@@ -1,4 +1,4 @@
-"""The end of a job: outcomes are added up, the snapshot is written, and both count from one transaction on."""
+"""The end of a job: outcomes are added up, snapshot and history are written, and all count from one transaction on."""
 
 from __future__ import annotations
 
@@ -7,18 +7,20 @@ from pathlib import Path
 from typing import Any
 
 from django.db import transaction
+from django.utils import timezone
 
 from connections.salesforce.errors import split_row_error
-from jobs import files
+from jobs import files, history_files
 from jobs.advice import advice_for
 from jobs.leases import Lease
-from jobs.models import Batch, ErrorGroup, Job, Status
+from jobs.models import Batch, ErrorGroup, HistoryFile, Job, Status
 from jobs.planning import Planner
 from jobs.states import move
 from jobs.storable import storable
 from jobs.undoing import planner_of, write_snapshot
 from syncs.engine import finish as engine
 from syncs.engine import parking, snapshot
+from syncs.engine.before import Before
 from syncs.engine.plan import Plan
 from syncs.models import Sync
 
@@ -43,12 +45,14 @@ def finish(job: Job, lease: Lease) -> None:
             planner.workspace, planner.spec, planner.staged, plan, outcomes, unresolved, folder, "final"
         )
     pointer = _write_snapshot(planner, plan, final)
+    history = _write_history(planner, plan, final)
     status, reason = _verdict(job, batches, final, plan.violations)
     lease.check()
-    replaced = _end(job, lease, final, pointer, status, reason)
+    replaced = _end(job, lease, final, pointer, history, status, reason)
     if pointer is not None and replaced is not None:
         _drop_old_files(job.sync, replaced, pointer)
     files.remove_rubbish(job)
+    _merge_history(planner)
 
 
 def _write_snapshot(planner: Planner, plan: Plan, final: engine.Final) -> dict[str, Any] | None:
@@ -103,6 +107,27 @@ def _write_refusals(planner: Planner, plan: Plan, final: engine.Final) -> dict[s
     return written.to_json() if written else None
 
 
+def _write_history(planner: Planner, plan: Plan, final: engine.Final) -> HistoryFile | None:
+    """What the job did to records; None when it sent nothing, or publishes events, which are no records."""
+    job = planner.job
+    if plan.baseline or planner.spec.publishes or not plan.batches:
+        return None
+    planner.lease.check()
+    told = job.manifests.get("before")
+    before = Before.from_json(told) if told else None
+    return history_files.write(
+        planner.workspace, job.sync, plan, Path(final.outcomes_file), before, job.pk, timezone.now()
+    )
+
+
+def _merge_history(planner: Planner) -> None:
+    """Merge what has become many files. The job has ended: what goes wrong here is left to the end of the next one."""
+    try:
+        history_files.merge(planner.workspace, planner.job.sync)
+    except Exception:
+        log.exception("%s: its history could not be merged; the next job tries it again.", planner.job.sync)
+
+
 def _verdict(job: Job, batches: list[Batch], final: engine.Final, violations: int) -> tuple[Status, str]:
     """How the job ended, and why in plain words when not well."""
     reasons = "; ".join(dict.fromkeys(batch.reason for batch in batches if batch.unresolved and batch.reason))
@@ -125,7 +150,13 @@ def _verdict(job: Job, batches: list[Batch], final: engine.Final, violations: in
 
 
 def _end(
-    job: Job, lease: Lease, final: engine.Final, pointer: dict[str, Any] | None, status: Status, reason: str
+    job: Job,
+    lease: Lease,
+    final: engine.Final,
+    pointer: dict[str, Any] | None,
+    history: HistoryFile | None,
+    status: Status,
+    reason: str,
 ) -> dict[str, Any] | None:
     """Write the end, in one transaction. Returns the snapshot pointer that was replaced, if there was one."""
     plan = job.manifests["plan"]
@@ -141,6 +172,8 @@ def _end(
         move(job, status, text=reason, token=lease.token, **end)
         if pointer is not None:
             sync.update(snapshot=pointer)
+        if history is not None:
+            history.save(force_insert=True)
     log.info("%s ended as %s: %s", job, status, counts)
     return replaced
 

@@ -14,7 +14,7 @@ from django.db import transaction
 from django.db.models.functions import Now
 from django.utils import timezone
 
-from jobs import files
+from jobs import files, history_files
 from jobs.errors import JobRefused
 from jobs.models import ENDED, LIVE, Job
 from jobs.start import hold
@@ -43,10 +43,10 @@ def delete_sync(sync: Sync, *, by: Actor) -> None:
         folders = [job.folder for job in Job.all_objects.filter(sync=sync).only("pk", "organization_id")]
         audit.record(by, "deleted", sync)
         Job.all_objects.filter(sync=sync).delete()
-        snapshots = files.snapshot_folder(sync)
+        snapshots, history = files.snapshot_folder(sync), history_files.folder_of(sync)
         sync.delete()
         # Not before it is certain: a page may do all this within a transaction of its own.
-        transaction.on_commit(partial(_remove_folders, [*folders, snapshots]))
+        transaction.on_commit(partial(_remove_folders, [*folders, snapshots, history]))
 
 
 def _remove_folders(folders: Iterable[Path]) -> None:

@@ -13,6 +13,7 @@ from celery.signals import worker_shutting_down
 from django.conf import settings
 from django.db import connection
 
+from jobs.history_files import remove_old_history
 from jobs.remove import remove_old_files
 from jobs.sweep import sweep
 from sfsync import alive, broker
@@ -50,6 +51,7 @@ def _tick(stopping: threading.Event, parent_pid: int | None) -> None:
             if time.monotonic() - tidied > TIDY_EVERY:
                 tidied = time.monotonic()
                 remove_old_files()
+                remove_old_history()
         except Exception:
             # Whatever it was, the timer must live: without it nothing that was abandoned is found again.
             log.exception("The timer could not look for work; it tries again.")

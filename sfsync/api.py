@@ -13,7 +13,7 @@ from rest_framework.routers import SimpleRouter
 from rest_framework.views import APIView
 
 from connections.api.views import ConnectionView
-from jobs.api.views import JobView
+from jobs.api.views import HistoryView, JobView
 from orgs.api.base import ID, AlwaysTheSame
 from orgs.api.views import GrantView, MemberView, OrganizationView, TeamView
 from syncs.api.views import SyncView
@@ -27,6 +27,7 @@ for _prefix, _view in (
     ("connections", ConnectionView),
     ("syncs", SyncView),
     ("jobs", JobView),
+    ("history", HistoryView),
 ):
     router.register(_prefix, _view, basename=f"api-{_prefix}")
 

@@ -5,8 +5,14 @@ Alice owns organization A, Bob is a member of it, Carol owns organization B.
 
 from __future__ import annotations
 
+import tempfile
+from collections.abc import Iterable
+from datetime import UTC, datetime
+from pathlib import Path
 from typing import Any
 
+import pyarrow as pa
+import pyarrow.parquet as pq
 from django.contrib.auth.models import User
 
 from connections.models import Connection
@@ -14,6 +20,8 @@ from jobs.models import Batch, Job
 from orgs.access import Actor, operator
 from orgs.models import Membership, Organization, Role
 from orgs.tenancy import TenantModel
+from syncs.engine import history
+from syncs.engine.workspace import Workspace
 from syncs.models import FieldMapping, Sync
 
 
@@ -97,3 +105,17 @@ def make_job(sync: Sync, **changes: Any) -> Job:
 def make_batch(job: Job, number: int = 1, **changes: Any) -> Batch:
     values = {"operation": "upsert", "rows": 10, "payload": {"path": "none", "rows": 10, "bytes": 100}, **changes}
     return Batch.all_objects.create(organization=job.organization, job=job, number=number, **values)
+
+
+def write_history(path: Path, rows: Iterable[dict[str, Any]]) -> Path:
+    """A file of history with these rows; what they do not say is made up."""
+    usual = {"id": "003000000000001AAA", "job": 1, "ended_at": datetime.now(UTC), "row": 1}
+    usual |= {"action": "update", "outcome": "updated"}
+    whole = [usual | row for row in rows]
+    names = [name for name in dict.fromkeys(name for row in whole for name in row) if name not in history.BASE.names]
+    schema = pa.schema([*history.BASE, *((name, pa.string()) for name in names)])
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory() as folder:
+        pq.write_table(pa.Table.from_pylist(whole, schema=schema), Path(folder) / "rows.parquet")
+        history.merge(Workspace(Path(folder) / "scratch"), [Path(folder) / "rows.parquet"], None, path)
+    return path

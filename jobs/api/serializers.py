@@ -1,7 +1,10 @@
 from __future__ import annotations
 
+from typing import Any
+
 from rest_framework import serializers
 
+from jobs.history import RECORD_ID
 from jobs.models import Batch, ErrorGroup, Job, JobEvent
 from jobs.plans import ACTIONS
 from orgs.api.paging import LARGEST_PAGE
@@ -152,6 +155,61 @@ class RowErrorsQuery(serializers.Serializer):
     page_size = serializers.IntegerField(default=50, min_value=1, max_value=LARGEST_PAGE, help_text="Rows per page.")
 
 
+class FieldChangeSerializer(serializers.Serializer):
+    name = serializers.CharField(help_text="As it was sent: a field, or a relationship and a field of the parent.")
+    before = serializers.CharField(allow_null=True, help_text="Null for nothing, and where it is not known.")
+    after = serializers.CharField(allow_null=True, help_text="What was sent; null for nothing.")
+    basis = serializers.ChoiceField(
+        choices=["read", "sent", "new", "unknown"],
+        help_text="How `before` is known: read before the job, sent by an earlier job, a new record, or not at all.",
+    )
+    changed = serializers.BooleanField(allow_null=True, help_text="Null where `before` is not known.")
+
+
+class ChangeSerializer(serializers.Serializer):
+    at = serializers.DateTimeField(help_text="When the job ended.")
+    sync = serializers.IntegerField()
+    sync_name = serializers.CharField()
+    job = serializers.IntegerField()
+    row = serializers.IntegerField(allow_null=True, help_text="Of the source; null for a record that left it.")
+    action = serializers.CharField()
+    outcome = serializers.CharField()
+    error = serializers.CharField(help_text="Salesforce's answer to a refused row, or why its fate is not known.")
+    key = serializers.CharField()
+    record_id = serializers.CharField()
+    fields = FieldChangeSerializer(many=True)  # type: ignore[assignment]
+
+
+class HistorySerializer(serializers.Serializer):
+    next = serializers.URLField(allow_null=True)
+    previous = serializers.URLField(allow_null=True, help_text="Always null: these pages go forward only.")
+    results = ChangeSerializer(many=True)
+
+
+class HistoryQuery(serializers.Serializer):
+    key = serializers.CharField(
+        default="", allow_blank=True, max_length=1000, help_text="Of the record, as it reads, in whatever case."
+    )
+    record_id = serializers.RegexField(
+        f"^({RECORD_ID.pattern})?$", default="", allow_blank=True, help_text="15 or 18 characters."
+    )
+    sync = serializers.IntegerField(
+        default=None, allow_null=True, min_value=0, max_value=LARGEST_NUMBER, help_text="Only changes by this sync."
+    )
+    after = serializers.RegexField(
+        r"^([0-9]{1,18}-[0-9]{1,18}-[0-9]{1,18}-[A-Za-z0-9]{0,18})?$",
+        default="",
+        allow_blank=True,
+        help_text="Where the page begins: take the whole address from `next`.",
+    )
+    page_size = serializers.IntegerField(default=50, min_value=1, max_value=LARGEST_PAGE, help_text="Changes per page.")
+
+    def validate(self, attrs: dict[str, Any]) -> dict[str, Any]:
+        if bool(attrs["key"].strip()) == bool(attrs["record_id"]):
+            raise serializers.ValidationError("Ask for a key or for a record id, one of them.")
+        return attrs
+
+
 class RowSerializer(serializers.Serializer):
     row = serializers.IntegerField(help_text="Of the source, from 1.")
     errors = RowErrorSerializer(many=True)  # type: ignore[assignment]
@@ -160,7 +218,7 @@ class RowSerializer(serializers.Serializer):
     )
 
 
-class ChangeSerializer(serializers.Serializer):
+class PlannedChangeSerializer(serializers.Serializer):
     field = serializers.CharField(help_text="As it is sent, such as Name or Account.External_Id__c.")
     known = serializers.BooleanField(help_text="Whether it was read what the record holds.")
     before = serializers.CharField(allow_null=True, help_text="What the record holds; null for nothing.")
@@ -176,7 +234,7 @@ class PlannedRowSerializer(serializers.Serializer):
     key = serializers.CharField()
     record_id = serializers.CharField()
     is_new = serializers.BooleanField(allow_null=True, help_text="Whether the record is not there yet; null: not read.")
-    changes = ChangeSerializer(many=True)
+    changes = PlannedChangeSerializer(many=True)
 
 
 class PlannedRowsSerializer(serializers.Serializer):

@@ -12,12 +12,14 @@ from rest_framework.request import Request
 from rest_framework.response import Response
 from rest_framework.utils.urls import replace_query_param
 
-from jobs import exchanges, files, plans, results, start
+from jobs import exchanges, files, history, plans, results, start
 from jobs.api.serializers import (
     BatchSerializer,
     ErrorGroupSerializer,
     EventSerializer,
     ExchangesSerializer,
+    HistoryQuery,
+    HistorySerializer,
     JobSerializer,
     PlannedRowsSerializer,
     PlanQuery,
@@ -29,8 +31,8 @@ from jobs.api.serializers import (
     UndoSerializer,
 )
 from jobs.errors import JobRefused
-from jobs.models import Batch, ErrorGroup, Job, JobEvent, Status
-from orgs.api.base import ID, Readable
+from jobs.models import Batch, ErrorGroup, HistoryFile, Job, JobEvent, Status
+from orgs.api.base import ID, Readable, TenantView
 from orgs.api.errors import Conflict
 from orgs.api.filters import IdFilter
 from orgs.api.paging import OldestFirst
@@ -207,3 +209,26 @@ class JobView(Readable):
         job: Any = self.get_object()
         errors, cells = results.row_error(job, int(row))
         return Response(RowSerializer({"row": int(row), "errors": errors, "cells": cells}).data)
+
+
+class HistoryView(TenantView):
+    """What jobs did to one record."""
+
+    model = HistoryFile
+    serializer_class = HistorySerializer
+    filter_backends = []
+    pagination_class = None  # type: ignore[assignment]  # its pages are its own
+    slow = frozenset({"list"})
+    answers = {JobRefused: Conflict}
+    more_errors = {"list": ("409",)}
+
+    @extend_schema(operation_id="history_list", responses=HistorySerializer, parameters=[HistoryQuery])
+    def list(self, request: Request) -> Response:
+        """The changes of a record, newest first: by its key or its id, of all syncs that may be read."""
+        query = HistoryQuery(data=request.query_params)
+        query.is_valid(raise_exception=True)
+        asked = query.validated_data
+        page = history.story(self.actor, limit=asked.pop("page_size"), **asked)
+        here = request.build_absolute_uri()
+        following = replace_query_param(here, "after", page.following) if page.following else None
+        return Response(HistorySerializer({"next": following, "previous": None, "results": page.changes}).data)

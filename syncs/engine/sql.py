@@ -27,9 +27,13 @@ def literals(values: Iterable[str]) -> str:
     return ", ".join(literal(value) for value in values)
 
 
-def parquet(*paths: Path | str) -> str:
-    """A table function call that reads these Parquet files, in this order, as one table."""
-    return f"read_parquet([{', '.join(literal(_plain(path)) for path in paths)}], hive_partitioning = false)"
+def parquet(*paths: Path | str, by_name: bool = False, with_name: bool = False) -> str:
+    """A table function call that reads these Parquet files, in this order, as one table.
+
+    by_name: they differ in their columns; one that a file lacks is NULL there. with_name: with a column `filename`.
+    """
+    named = f"{', union_by_name = true' if by_name else ''}{', filename = true' if with_name else ''}"
+    return f"read_parquet([{', '.join(literal(_plain(path)) for path in paths)}], hive_partitioning = false{named})"
 
 
 def _plain(path: Path | str) -> str:

@@ -241,6 +241,8 @@ admin:jobs_job_test                           GET     no method
 admin:jobs_job_test                           POST    ok=EXECUTE     refused=READ
 admin:jobs_job_undo                           GET     no method
 admin:jobs_job_undo                           POST    ok=EXECUTE     refused=READ
+admin:jobs_record_history                     GET     ok=ALL
+admin:jobs_record_history                     POST    no method
 admin/jobs/job/<path:object_id>/              GET     ok=ALL
 
 # The API
@@ -315,6 +317,7 @@ api-jobs-replay                               POST    ok=EXECUTE    refused=READ
 api-jobs-test                                 POST    ok=EXECUTE    refused=READ
 api-jobs-exchanges                            GET     ok=READ
 api-jobs-undo                                 POST    ok=EXECUTE    refused=READ
+api-history-list                              GET     ok=ALL
 
 # The way in
 home                                          GET     ok=ALL open

@@ -16,7 +16,7 @@ from orgs.models import Membership, Via
 from orgs.tenancy import TenantModel, organization_scope
 from tests.permissions.routes import all_routes
 from tests.permissions.table import members_of, rows
-from tests.permissions.world import FOREIGN, MISSING, OWN, PEOPLE, PLANTED, TOKENS, World, digest, undone
+from tests.permissions.world import FOREIGN, IN_HISTORY, MISSING, OWN, PEOPLE, PLANTED, TOKENS, World, digest, undone
 
 pytestmark = pytest.mark.django_db
 
@@ -41,6 +41,8 @@ BODIES: dict[tuple[str, str], Any] = {
     ("api-syncs-detail", "PATCH"): {"description": "Changed"},
     ("admin:jobs_job_test", "POST"): {"row": 1},
     ("api-jobs-test", "POST"): {"row": 1},
+    ("admin:jobs_record_history", "GET"): {"key": IN_HISTORY},
+    ("api-history-list", "GET"): {"key": IN_HISTORY},
     **{(name, "POST"): {"post": "yes"} for name in ROUTES if name.endswith("_delete")},
 }
 
@@ -205,3 +207,16 @@ def test_tables_of_the_world_are_not_empty(world):
         if issubclass(model, TenantModel):
             for organization in (OWN, FOREIGN):
                 assert model.all_objects.filter(organization=organization).exists(), model
+
+
+@pytest.mark.parametrize("name", ["admin:jobs_record_history", "api-history-list"])
+def test_a_history_shows_what_one_may_read_and_no_more(world, name):
+    told = {}
+    for who in askers(ROUTES[name]):
+        with undone():
+            text = text_of(world.ask(who, "GET", ROUTES[name].address(OWN), {"key": IN_HISTORY}))
+            told[who] = {planted for planted in PLANTED.values() if f"{planted} accounts" in text}
+    may_read = members_of("READ")
+    own, foreign = {PLANTED[OWN]}, {PLANTED[FOREIGN]}
+    for who, seen in told.items():
+        assert seen == (foreign if who == "stranger" else own if who in may_read else set()), who

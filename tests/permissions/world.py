@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import functools
 import hashlib
+import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import timedelta
+from pathlib import Path
 from typing import Any
 
 from django.conf import settings
@@ -17,11 +20,12 @@ from django.utils import timezone
 
 from connections.models import Connection, ConnectionCheck, Discovered
 from jobs.files import log_path
-from jobs.models import ErrorGroup, Job, JobEvent, Status
+from jobs.history_files import folder_of
+from jobs.models import ErrorGroup, HistoryFile, Job, JobEvent, Status
 from orgs import access, audit, tokens
 from orgs.models import ApiToken, AuditEvent, Grant, Membership, Organization, Permission, Role, Team
 from syncs.models import Parameter, Schedule, Sync
-from tests.factories import SALESFORCE_VALUES, make_batch, make_connection, make_job, make_sync
+from tests.factories import SALESFORCE_VALUES, make_batch, make_connection, make_job, make_sync, write_history
 
 # Every row that is named in an address has one of these numbers, so that it can be blanked out of an answer.
 OWN, FOREIGN, MISSING = 810001, 820001, 890001
@@ -38,6 +42,9 @@ ONE_GRANT = {
 }
 PEOPLE = ["anonymous", "superuser", "owner", "admin", *ONE_GRANT, "member", "viewer", "stranger"]
 TOKENS = {f"token-{permission}": permission for permission in Permission}  # of the owner
+
+# A key that has a history in both organizations.
+IN_HISTORY = "K1"
 
 # Nothing answers there.
 NOWHERE = {**SALESFORCE_VALUES, "auth_url": "http://127.0.0.1:9"}
@@ -78,6 +85,10 @@ class World:
         ErrorGroup.all_objects.create(
             pk=base, job=job, source="salesforce", code="REQUIRED", rows=1, sample_message=f"{name} refused", **place
         )
+        HistoryFile.all_objects.create(
+            pk=base, sync=sync, path=str(folder_of(sync) / "one.parquet"), first_job=base, last_job=base, rows=1,
+            newest=timezone.now(), **place
+        )  # fmt: skip
         team = Team.all_objects.create(pk=base, name=f"{name} team", **place)
         team.members.add(membership)
         access.grant(team, sync, read=True)
@@ -90,13 +101,16 @@ class World:
 
     @staticmethod
     def write_files() -> None:
-        """What lies outside the database: a source file, and the log of a job, of each organization."""
+        """What lies outside the database: of each organization a source file, the log of a job, and a history."""
         for base, name in PLANTED.items():
             file = settings.SFSYNC_FILES / name.lower() / f"{name}.csv"
             log = log_path(Job.all_objects.get(pk=base))
             for path in (file, log):
                 path.parent.mkdir(parents=True, exist_ok=True)
                 path.write_text(f"id,name\n1,{name}\n")
+            history = HistoryFile.all_objects.get(pk=base)
+            Path(history.path).parent.mkdir(parents=True, exist_ok=True)
+            Path(history.path).write_bytes(_history(base))
 
     def _people(self) -> None:
         organization = Organization.objects.get(pk=OWN)
@@ -150,6 +164,15 @@ class World:
         as_json = {} if address.startswith("/admin/") or method == "GET" else {"content_type": "application/json"}
         data = body() if callable(body) else body or {}
         return getattr(self.client, method.lower())(address, data, headers=headers, **as_json)
+
+
+@functools.cache
+def _history(base: int) -> bytes:
+    """A file of history with one change."""
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "one.parquet"
+        write_history(path, [{"key": IN_HISTORY, "job": base, "after.Name": PLANTED[base]}])
+        return path.read_bytes()
 
 
 @contextmanager

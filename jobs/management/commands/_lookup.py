@@ -9,6 +9,7 @@ from django.core.management.base import CommandError, CommandParser
 
 from jobs.models import Job
 from orgs.access import Actor, operator
+from orgs.models import Organization
 from orgs.tenancy import TenantModel
 from syncs.models import Sync
 
@@ -53,6 +54,17 @@ def find_sync(name: str, organization: str | None) -> Sync:
         others = others.filter(organization__slug=organization)
     names = ", ".join(dict.fromkeys(others.values_list("name", flat=True)[:20])) or "none yet"
     raise CommandError(f"There is no sync '{name}'{where}. Syncs: {names}.")
+
+
+def find_organization(slug: str | None) -> Organization:
+    """The organization with this slug; without one, the only one. Raises CommandError when that is not one."""
+    found = list(Organization.objects.filter(**({"slug": slug} if slug else {}))[:2])
+    if len(found) == 1:
+        return found[0]
+    slugs = ", ".join(Organization.objects.order_by("slug").values_list("slug", flat=True)[:20]) or "none yet"
+    if slug:
+        raise CommandError(f"There is no organization '{slug}'. Organizations: {slugs}.")
+    raise CommandError(f"Say which organization: --organization SLUG. There are: {slugs}.")
 
 
 def find_job(pk: int) -> Job:
