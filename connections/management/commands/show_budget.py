@@ -29,8 +29,8 @@ class Command(BaseCommand):
                 self.stdout.write(f"{each.label}: the limit is not known; {each.used:,} used")
             else:
                 self.stdout.write(
-                    f"{each.label}: {each.used:,} of {each.max:,} used, {each.reserved:,} set aside, {each.left:,} left "
-                    f"of the share of {each.share:,} (told at {each.told_at:%Y-%m-%d %H:%M:%S} UTC)"
+                    f"{each.label}: {each.used:,} of {each.max:,} used, {each.reserved:,} set aside, {each.left:,} "
+                    f"left of the share of {each.share:,} (told at {each.told_at:%Y-%m-%d %H:%M:%S} UTC)"
                 )
             for day, used in each.by_us:
                 self.stdout.write(f"  {day}: {used:,} by sfsync")
