@@ -111,10 +111,7 @@ def _seen(outcomes: Iterable[list[dict[str, Any]]]) -> Iterable[tuple[int, float
 
 
 def forecast(job: Job, lease: Lease) -> None:
-    """Write down what the job's plan will cost, with the calls that planning took so far.
-
-    lease: of whoever plans it.
-    """
+    """Write down what the job's plan will cost, with the calls that planning took so far. lease: of the job."""
     plan = Plan.from_json(job.manifests["plan"])
     spec, speed = SyncSpec.from_json(job.spec), speed_of(job)
     at_once = 1 if job.serial else min(settings.SFSYNC_BATCHES_AT_ONCE, len(plan.batches))

@@ -7,10 +7,11 @@ import math
 from collections.abc import Sequence
 
 LONGEST = 10.0  # seconds between two looks
-# Jobs of the same size do not take the same time; the first look comes so much later than expected.
-_LATER = 1.15
+# Jobs of the same size do not take the same time; the first look comes so much later than expected, as a factor and in
+# seconds.
+_LATER, _LATER_SECONDS = 1.15, 0.4
 # A guess, where nothing is known of earlier jobs.
-_START_SECONDS, _ROWS_PER_SECOND = 0.2, 20_000
+_START_SECONDS, _ROWS_PER_SECOND = 0.2, 15_000
 
 
 @dataclasses.dataclass(frozen=True)
@@ -39,8 +40,8 @@ def next_look(elapsed: float, expected: float, tick: float) -> float:
 
     elapsed: since Salesforce was told to begin. expected: how long it will take. tick: the shortest pause.
     """
-    pause = expected * _LATER - elapsed if elapsed < expected * _LATER else elapsed / 4
-    return min(LONGEST, max(tick, pause))
+    until = expected * _LATER + _LATER_SECONDS
+    return min(LONGEST, max(tick, until - elapsed if elapsed < until else elapsed / 4))
 
 
 def looks(seconds: float, tick: float) -> int:
