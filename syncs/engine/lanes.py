@@ -11,6 +11,9 @@ FEW_ROWS = 2_000
 # Most rows of a Salesforce job where batches lock each other out (Bulk API 2.0 processes 10,000 at a time).
 SERIAL_ROWS = 10_000
 
+# Most rows of a batch of restores: ten calls.
+RESTORED_ROWS = 2_000
+
 
 def lane_of(spec: SyncSpec, operation: Operation, rows: int, *, one_row: bool = False) -> Lane:
     """The lane for rows of one operation. rows: how many the job sends with it, in all batches together.
@@ -33,7 +36,7 @@ def lane_of(spec: SyncSpec, operation: Operation, rows: int, *, one_row: bool = 
 def most_rows(spec: SyncSpec, operation: Operation) -> int:
     """The largest batch to make, in rows."""
     if operation == "undelete":
-        return min(spec.batch_rows, FEW_ROWS)
+        return min(spec.batch_rows, RESTORED_ROWS)
     if spec.publishes or (spec.duplicate_rules == "allow_save" and operation != "delete"):
         return min(spec.batch_rows, FEW_ROWS)
     return min(spec.batch_rows, SERIAL_ROWS) if spec.bulk_serial else spec.batch_rows
