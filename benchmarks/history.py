@@ -1,9 +1,9 @@
 """The history of one record among many jobs: `python -m benchmarks.history`.
 
-Makes up plans and outcomes of 1,000 jobs of 10,000 rows, writes and merges their history as jobs do, and looks up the one
-record that is in each of them, by its key and by its id, each time in a fresh process. Prints seconds and the largest
-resident memory of that process, beside a scan of the same files. Prints the CPU seconds of writing as well, for those
-jobs and for one with a million rows. Nothing here asserts a time.
+Makes up plans and outcomes of 1,000 jobs of 10,000 rows, writes and merges their history as jobs do, and looks up the
+one record that is in each of them, by its key and by its id, each time in a fresh process. Prints seconds and the
+largest resident memory of that process, beside a scan of the same files. Prints the CPU seconds of writing as well, for
+those jobs and for one with a million rows. Nothing here asserts a time.
 """
 
 from __future__ import annotations

@@ -57,7 +57,7 @@ def new_snapshot(sync: Sync) -> Iterator[Path]:
 
 
 def workspace(*, threads: int | None = None) -> Workspace:
-    """The row engine's working place in this process. threads: for less work than a job's; else what the settings say."""
+    """The row engine's working place in this process. threads: for less work than a job's; else as set."""
     return Workspace(
         settings.SFSYNC_SCRATCH,
         memory_mb=settings.SFSYNC_ENGINE_MEMORY_MB,

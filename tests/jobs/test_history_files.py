@@ -22,8 +22,8 @@ from tests.workers import worker_environment
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
-# Merges in a process that is killed at one line, then at a later one, and so on, until it comes to the end; after each it
-# prints what the history says. Each process is forked before it has touched a database.
+# Merges in a process that is killed at one line, then at a later one, and so on, until it comes to the end; after each
+# it prints what the history says. Each process is forked before it has touched a database.
 MERGE = """
 import os, signal, sys
 import django
