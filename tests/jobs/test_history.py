@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import pytest
+from django.core.management import CommandError, call_command
 
 from jobs import history
 from jobs.models import HistoryFile, Status
-from tests.factories import anybody
+from orgs.models import Role
+from tests.factories import anybody, make_member
 from tests.jobs.scenario import make_people_sync, run, write_csv
 
 pytestmark = pytest.mark.django_db(transaction=True)
@@ -56,3 +58,59 @@ def test_a_record_is_followed_from_its_insert_to_its_delete(sync, org):
     assert [each.job for each in story(sync, key="A2")] == [first.pk]
     assert story(sync, key="A3") == ()
     assert HistoryFile.all_objects.count() == 3
+
+
+def test_what_salesforce_refused_is_told_and_is_part_of_the_record_that_came_of_it(sync, sandbox):
+    rule = {"action": "refuse_rows", "object": "Contact", "field": "Title", "matches": "^bad$"}
+    sandbox.faults({**rule, "code": "FIELD_CUSTOM_VALIDATION_EXCEPTION", "message": "no", "times": None})
+    assert load(sync, [["A1", "Ada", "", "bad"], ["A2", "Bob", "", ""]]).status == Status.PARTIAL
+    load(sync, [["A1", "Ada", "", "good"], ["A2", "Bob", "", ""]])
+    load(sync, [["A1", "Ada", "", "bad"], ["A2", "Bob", "", ""]])
+    again, made, refused = story(sync, key="A1")
+    assert [each.outcome for each in (refused, made, again)] == ["failed", "inserted", "failed"]
+    assert refused.error.startswith("FIELD_CUSTOM_VALIDATION_EXCEPTION") and refused.record_id == ""
+    assert told(again)[2] == {"Title": ("good", "bad")}
+    assert story(sync, record_id=made.record_id) == (again, made, refused)
+
+
+def test_a_parent_is_told_as_it_is_sent(sandbox, hand):
+    hand.insert("Account", Name="Acme", External_Id__c="ACME")
+    parent = {"source_column": "title", "lookup_object": "Account", "lookup_field": "External_Id__c"}
+    sync = make_people_sync(sandbox, mappings={"External_Id__c": "id", "LastName": "last", "AccountId": parent})
+    assert load(sync, [["A1", "Ada", "", "ACME"]]).status == Status.SUCCEEDED
+    [made] = story(sync, key="A1")
+    assert told(made)[2]["Account.External_Id__c"] == (None, "ACME")
+
+
+def test_baselines_and_jobs_that_send_nothing_leave_no_history(sync):
+    rows = [["A1", "Ada", "", ""]]
+    load(sync, rows, baseline=True)
+    load(sync, rows)
+    assert not HistoryFile.all_objects.exists()
+
+
+def test_page_api_and_command_tell_the_same(sync, client, capsys):
+    client.force_login(make_member(sync.organization, "alice", Role.OWNER))
+    load(sync, [["A1", "Ada", "", "Boss"]])
+    job = load(sync, [["A1", "Ada", "", "<b>Chief"]])
+    page = client.get("/admin/jobs/job/history/", {"key": "a1"}).content.decode()
+    assert "&lt;b&gt;Chief" in page and f'/admin/jobs/job/{job.pk}/change/"' in page and "from as last sent" in page
+    assert "is no record id" in client.get("/admin/jobs/job/history/", {"record_id": "A1"}).content.decode()
+    assert "No job that you may see" in client.get("/admin/jobs/job/history/", {"key": "A9"}).content.decode()
+    assert "History of a record" in client.get("/admin/jobs/job/").content.decode()
+    answer = client.get("/api/v1/history/", {"key": "a1", "page_size": 1}).json()
+    [newest] = answer["results"]
+    assert {"name": "Title", "before": "Boss", "after": "<b>Chief", "basis": "sent", "changed": True} in newest[
+        "fields"
+    ]
+    [oldest] = client.get(answer["next"]).json()["results"]
+    assert (oldest["outcome"], newest["outcome"], newest["job"]) == ("inserted", "updated", job.pk)
+    assert client.get(answer["next"]).json()["next"] is None
+    for asked in ({}, {"key": "a", "record_id": "0" * 15}, {"record_id": "x"}, {"key": "a", "after": "1"}):
+        assert client.get("/api/v1/history/", asked).status_code == 400
+    call_command("show_history", key="A1")
+    shown = capsys.readouterr().out
+    assert f"job {job.pk} of 'People', row 1: upsert, updated. Key A1" in shown
+    assert "Title: 'Boss' -> '<b>Chief' (from as last sent)" in shown
+    with pytest.raises(CommandError, match="is no record id"):
+        call_command("show_history", record_id="A1")
