@@ -4,6 +4,7 @@ from typing import Any
 
 from django.http import FileResponse, HttpResponseBase
 from django_filters import rest_framework as filters
+from drf_spectacular.helpers import forced_singular_serializer
 from drf_spectacular.types import OpenApiTypes
 from drf_spectacular.utils import OpenApiParameter, OpenApiResponse, extend_schema
 from rest_framework.decorators import action
@@ -222,7 +223,11 @@ class HistoryView(TenantView):
     answers = {JobRefused: Conflict}
     more_errors = {"list": ("409",)}
 
-    @extend_schema(operation_id="history_list", responses=HistorySerializer, parameters=[HistoryQuery])
+    @extend_schema(
+        operation_id="history_list",
+        responses=forced_singular_serializer(HistorySerializer),
+        parameters=[HistoryQuery],
+    )
     def list(self, request: Request) -> Response:
         """The changes of a record, newest first: by its key or its id, of all syncs that may be read."""
         query = HistoryQuery(data=request.query_params)

@@ -46,6 +46,7 @@ def _ids(house: House, other: House) -> dict[str, list[int]]:
         "connections": [house.connection.pk, house.salesforce.pk, other.connection.pk],
         "syncs": [house.sync.pk, other.sync.pk],
         "jobs": [house.job.pk, other.job.pk],
+        "history": [],
     }
 
 

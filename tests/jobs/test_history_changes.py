@@ -73,7 +73,8 @@ def _ids() -> list[str]:
     query = (
         f"SELECT DISTINCT id FROM read_parquet({[str(path) for path in paths]}, union_by_name = true) WHERE id <> ''"
     )
-    return [record_id for (record_id,) in duckdb.sql(query).fetchall()]
+    with duckdb.connect() as connection:
+        return [record_id for (record_id,) in connection.execute(query).fetchall()]
 
 
 def edited(chance: random.Random, rows: dict[str, list[str]]) -> dict[str, list[str]]:
