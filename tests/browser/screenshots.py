@@ -21,7 +21,7 @@ from tests.browser.installation import chromium, demo_installation  # noqa: E402
 from tests.browser.visitor import Visitor  # noqa: E402
 
 # These stand in the documentation; the others are only to look at.
-IN_THE_DOCS = ("overview", "connection", "mapping", "job", "rows", "approval", "sandbox")
+IN_THE_DOCS = ("overview", "connection", "mapping", "job", "rows", "approval", "plan", "sandbox")
 SANDBOX = {
     "sandbox": "/",
     "sandbox-contacts": "/_sandbox/view/objects/Contact",
@@ -52,6 +52,8 @@ def main(folder: Path) -> None:
         visitor.run_it()
         visitor.open_a_refused_row()
         visitor.approve_the_deletes()
+        visitor.preview_an_undo()
+        visitor.preview_a_sync()
         for name, path in (("members", "/admin/orgs/membership/"), ("teams", "/admin/orgs/team/1/change/")):
             visitor.go(path)
             photograph(visitor.page, name)

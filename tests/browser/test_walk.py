@@ -20,6 +20,8 @@ def test_a_visitor_of_the_demo_maps_a_file_runs_it_and_finds_out_about_refused_r
         assert {row["External Id"] for row in refused} >= {"N00007", "N00047", "N00011", "N00071"}
         assert len(refused) == 17 and all(row["_error_message"] for row in refused)
         visitor.approve_the_deletes()
+        visitor.preview_an_undo()
+        visitor.preview_a_sync()
         assert {"/admin/", "/admin/jobs/job/N/rows/N/", "/admin/orgs/team/add/"} <= visitor.every_page()
         visitor.go("/api/v1/docs/")
         visitor.page.wait_for_load_state("networkidle")

@@ -109,10 +109,40 @@ class Visitor:
         self.go("/admin/jobs/job/?status__exact=waiting_approval")
         self._photograph(self.page, "jobs")
         self.page.locator("#result_list tbody th a").first.click()
-        expect(self.page.get_by_role("heading", name="Records that would be deleted")).to_be_visible()
+        expect(self.page.get_by_role("heading", name="What it would do")).to_be_visible()
         self._photograph(self.page, "approval")
+        key = self.page.locator("table.plan tbody td:nth-child(3)").first.inner_text()
+        self.page.get_by_role("link", name="Look at the whole plan").click()
+        expect(self.page.locator("table.plan tbody")).to_contain_text(key)
+        self._photograph(self.page, "plan")
+        self.page.go_back()
         self.page.get_by_role("button", name="Approve").click()
         expect(self.page.locator("#progress h2 .badge")).to_have_text("Succeeded", timeout=60_000)
+        self.look_up_the_history(key)
+
+    def look_up_the_history(self, key: str) -> None:
+        """Of a record that was deleted just now."""
+        self.go("/admin/jobs/job/history/")
+        self.page.fill("#key", key)
+        self.page.get_by_role("button", name="Show").click()
+        expect(self.page.locator("#content tbody")).to_contain_text("delete")
+        self._photograph(self.page, "history")
+
+    def preview_an_undo(self) -> None:
+        """Of the job that deleted: its records would come back from the recycle bin."""
+        self.page.get_by_role("link", name=re.compile(r"^Job \d+$")).first.click()
+        self.page.get_by_role("button", name="Preview the undo").click()
+        expect(self.page.locator("#progress h2 .badge")).to_have_text("Planned", timeout=60_000)
+        expect(self.page.locator("table.plan tbody")).to_contain_text("undelete")
+        self._photograph(self.page, "undo")
+
+    def preview_a_sync(self) -> None:
+        """What it would do now."""
+        self.go("/admin/syncs/sync/2/change/")
+        self.page.get_by_role("button", name="Preview").click()
+        self.page.wait_for_url(re.compile(r"/admin/jobs/job/\d+/change/"))
+        expect(self.page.locator("#progress h2 .badge")).to_have_text("Planned", timeout=60_000)
+        self._photograph(self.page, "preview")
 
     def every_page(self) -> set[str]:
         """Follow every link of the admin that only shows something, each sort of page once or twice."""
