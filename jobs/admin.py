@@ -144,7 +144,7 @@ class JobAdmin(TenantAdmin):
             **self._verbs(request, job),
             groups=ErrorGroup.all_objects.filter(job=job),
             events=JobEvent.all_objects.filter(job=job)[:_MOST_EVENTS],
-            has_refused="final" in job.manifests and job.files_removed_at is None,
+            has_refused=results.has_refused_rows(job),
             has_plan="plan" in job.manifests and job.files_removed_at is None,
             **self._planned(job),
             **self._decision(request, job),

@@ -13,7 +13,7 @@ from django.conf import settings
 
 from jobs import files
 from jobs.errors import JobRefused
-from jobs.models import Job
+from jobs.models import Job, Status
 from syncs.engine import row_errors as engine
 from syncs.engine.errors import EngineError
 from syncs.engine.refused import refused_rows_csv
@@ -57,13 +57,18 @@ def row_of(job: Job, row: int) -> tuple[tuple[RowError, ...], dict[str, str | No
         return engine.one_row(files.workspace(), staged, errors_file, row)
 
 
+def has_refused_rows(job: Job) -> bool:
+    """Whether the refused rows of a job can be looked at: of one that has ended, or of a preview."""
+    return ("final" in job.manifests or job.status == Status.PLANNED) and job.files_removed_at is None
+
+
 def write_refused_rows(job: Job, to: Path) -> int:
-    """Write the refused rows of an ended job as CSV: the source's own columns, and behind them why.
+    """Write the refused rows of an ended job, or of a preview, as CSV: the source's own columns, and behind them why.
 
     Returns how many rows were written. Raises JobRefused when the job has no results, or its files are
     damaged.
     """
-    if "final" not in job.manifests:
+    if "final" not in job.manifests and job.status != Status.PLANNED:
         raise JobRefused(f"Job {job.pk} is {job.get_status_display().lower()} and has no row errors to show.")
     staged, errors_file = results_of(job)
     with _readable(job):

@@ -9,6 +9,7 @@ from django.core.management import call_command
 from jobs import plans
 from jobs.errors import JobRefused
 from jobs.models import Batch, ErrorGroup, Job, Status
+from jobs.results import open_refused_rows_csv
 from jobs.start import start_job
 from tests.factories import anybody
 from tests.jobs.scenario import make_people_sync, people, run, write_csv
@@ -58,6 +59,8 @@ def test_a_preview_tells_each_change_and_sends_nothing(sync, sandbox):
     assert left.record_id
     [group] = ErrorGroup.all_objects.filter(job=job)
     assert (group.code, group.sample_row) == ("Max Length Violation", 3)
+    with open_refused_rows_csv(job) as refused:
+        assert b"Max Length Violation" in refused.read()
 
 
 def test_a_sync_can_be_previewed_while_its_job_lives_and_while_it_is_paused(sync):
