@@ -144,6 +144,7 @@ def test_a_worker_that_was_stopped_past_its_lease_and_continued_does_no_harm(sce
                 batch.token != attempts[batch.pk] for batch in Batch.all_objects.filter(pk__in=attempts)
             ),
             "another worker to take over",
+            seconds=180,
         )
         for one in workers:
             one.thaw()

@@ -20,7 +20,7 @@ from tests.sandbox.conftest import Client
 from tests.sandbox.events.test_cometd import Bayeux
 from tests.sandbox_process import SandboxProcess
 
-pytestmark = pytest.mark.django_db(transaction=True)
+pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.slow]
 
 CHANNEL = "/data/ContactChangeEvent"
 FIELDS = {"External_Id__c", "LastName", "FirstName", "Title", "Last_Seen__c"}

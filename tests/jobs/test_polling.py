@@ -28,4 +28,4 @@ def test_salesforce_jobs_of_about_the_same_size_tell_how_long_the_next_one_takes
 
 
 def test_without_one_of_that_size_it_is_guessed():
-    assert Speed().expected(15_000) == Speed.from_json([[100, 3.0]]).expected(20_000) == 1.2
+    assert Speed().expected(15_000) == Speed.from_json([[100, 3.0]]).expected(15_000) == 1.2

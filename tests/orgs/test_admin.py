@@ -307,7 +307,7 @@ def test_managers_rename_their_organization_and_see_no_other(client, alpha, owne
     beta = make_organization("beta")
     client.force_login(owner)
     page = f"{ORGANIZATIONS}{alpha.pk}/change/"
-    assert client.post(page, {"name": "Acme", "slug": "other"}).status_code == 302
+    assert client.post(page, {"name": "Acme", "slug": "other", "history_days": 365}).status_code == 302
     alpha.refresh_from_db()
     assert (alpha.name, alpha.slug) == ("Acme", "alpha")
     assert AuditEvent.all_objects.get().changes == {"name": ["Alpha", "Acme"]}

@@ -75,7 +75,7 @@ def test_results_are_joined_by_key_whatever_their_order(loads: Loads) -> None:
     good, bad, _ = results(loads, [success(four, 4, "false"), success(one, 1)], [failure(two, error)])
     found = read(loads, plan, batch.file, good, bad)
     assert by_row(found) == {1: ("inserted", None), 2: ("failed", error), 4: ("updated", None)}
-    assert found.counts == {"inserted": 1, "updated": 1, "deleted": 0, "already_gone": 0, "failed": 1}
+    assert found.counts == {"inserted": 1, "updated": 1, "deleted": 0, "restored": 0, "already_gone": 0, "failed": 1}
     assert (found.rows, found.remaining, found.unprocessed, found.unmatched) == (3, 1, 0, 0)
     row = table(found.file)[0]
     assert (row["nkey"], row["key"], row["action"], row["batch"]) == ("1", "1", "upsert", 1)
