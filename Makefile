@@ -52,6 +52,7 @@ sandbox-wheel: $(READY)
 bench: setup
 	$(RUN) -m benchmarks.million $(ARGS)
 	$(RUN) -m benchmarks.ten_million
+	$(RUN) -m benchmarks.preview
 
 # After a change of pyproject.toml.
 lock:
