@@ -97,20 +97,20 @@ class ActionPages:
     # --- starting ---
 
     def start_view(self, request: HttpRequest, sync: Sync) -> HttpResponse:
-        """Start a job, and go to its page. Where values of parameters are needed, a page asks for them."""
-        needs = Parameter.all_objects.filter(sync=sync, default=None).exists()
-        if request.method == "POST" and needs and "asked" not in request.POST:
-            access.require(actor_of(request), Permission.EXECUTE, sync)
-            return redirect("admin:syncs_sync_start", sync.pk)
-        return self._action(request, sync, f"Run {sync} now", "start")
+        """Start a job, and go to its page."""
+        return self._at_once(request, sync, f"Run {sync} now", "start")
 
     def preview_view(self, request: HttpRequest, sync: Sync) -> HttpResponse:
-        """Start a preview, and go to its page. Where values of parameters are needed, a page asks for them."""
+        """Start a preview, and go to its page."""
+        return self._at_once(request, sync, f"Preview {sync}", "preview", preview=True)
+
+    def _at_once(self, request: HttpRequest, sync: Sync, title: str, action: str, **options: Any) -> HttpResponse:
+        """Start without a question, unless values of parameters are needed: then a page asks for them."""
         needs = Parameter.all_objects.filter(sync=sync, default=None).exists()
         if request.method == "POST" and needs and "asked" not in request.POST:
             access.require(actor_of(request), Permission.EXECUTE, sync)
-            return redirect("admin:syncs_sync_preview", sync.pk)
-        return self._action(request, sync, f"Preview {sync}", "preview", preview=True)
+            return redirect(f"admin:syncs_sync_{action}", sync.pk)
+        return self._action(request, sync, title, action, **options)
 
     def full_resync_view(self, request: HttpRequest, sync: Sync) -> HttpResponse:
         """Tell what a full resync costs; start one."""
