@@ -128,6 +128,12 @@ def record_types(target: ObjectType) -> list[RecordType]:
     return reader.read("recordTypes", "name", optional, reader.record_type, with_inactive=True)
 
 
+def assignment_records(target: ObjectType) -> list[dict[str, Any]]:
+    """What queries find of an object's assignment rules: records of AssignmentRule. Raises SchemaError."""
+    reader = _Reader(None, target)
+    return reader.read("assignmentRules", "name entries", "id active", reader.assignment_record, with_inactive=True)
+
+
 _Rule = TypeVar("_Rule")
 
 
@@ -249,8 +255,16 @@ class _Reader:
             if not isinstance(each, dict) or not each.get("owner"):
                 raise self.wrong("every entry needs an owner")
             entries.append((self.condition(each["when"]) if each.get("when") else None, str(each["owner"])))
-        rule_id = given.get("id") or _stable_id("01Q", f"{self.target.name}.{given['name']}")
-        return AssignmentRule(rule_id, given["name"], bool(given.get("active", True)), tuple(entries))
+        record = self.assignment_record(given)
+        return AssignmentRule(record["Id"], record["Name"], record["Active"], tuple(entries))
+
+    def assignment_record(self, given: dict[str, Any]) -> dict[str, Any]:
+        return {
+            "Id": given.get("id") or _stable_id("01Q", f"{self.target.name}.{given['name']}"),
+            "Name": given["name"],
+            "SobjectType": self.target.name,
+            "Active": bool(given.get("active", True)),
+        }
 
 
 def _stable_id(prefix: str, text: str) -> str:

@@ -1,11 +1,12 @@
-"""What follows from the rules of schema files: the SQL of formula fields, and the records of record types."""
+"""What follows from the rules of schema files: the SQL of formula fields, the records of record types and assignment
+rules."""
 
 from __future__ import annotations
 
 import dataclasses
 from typing import TYPE_CHECKING
 
-from sandbox.rows.definitions import record_types
+from sandbox.rows.definitions import assignment_records, record_types
 from sandbox.rows.formula import FormulaError, compile_formula
 
 if TYPE_CHECKING:
@@ -22,12 +23,13 @@ FITTING = {
 
 
 def complete(schema: Schema) -> None:
-    """Compile the formula fields and add the records of record types. Raises SchemaError."""
+    """Compile the formula fields and add the records of record types and assignment rules. Raises SchemaError."""
     for each in schema:
         for one in list(each.fields.values()):
             if one.document["calculatedFormula"] and one.formula is None:
                 each.fields[one.name.lower()] = _formula_field(schema, each, one)
         _add_record_types(schema, each)
+        _add_assignment_rules(schema, each)
 
 
 def _formula_field(schema: Schema, target: ObjectType, one: Field) -> Field:
@@ -59,3 +61,9 @@ def _add_record_types(schema: Schema, target: ObjectType) -> None:
             "IsPersonType": each.person,
         }
         holder.records.append(record)
+
+
+def _add_assignment_rules(schema: Schema, target: ObjectType) -> None:
+    holder = schema.object_named("AssignmentRule")
+    if holder is not None:
+        holder.records.extend(assignment_records(target))

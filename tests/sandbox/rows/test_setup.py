@@ -76,6 +76,8 @@ def test_rest_runs_the_active_assignment_rule_unless_told_otherwise_and_bulk_onl
     owners = {row["LastName"]: row["OwnerId"] for row in ruled.query("SELECT LastName, OwnerId FROM Lead")}
     assert {key for key, owner in owners.items() if owner == web} == {"0 Web", "2 Web", "2 Phone", "4 Web"}
     assert set(owners.values()) == {web, me}
+    rules = ruled.query("SELECT Id, SobjectType FROM AssignmentRule WHERE Active = true")
+    assert rules == [{"Id": "01Q5s0000000001AAA", "SobjectType": "Lead"}]
 
 
 PARENT_HEADERS = {
