@@ -14,7 +14,6 @@ import resource
 import shutil
 import subprocess
 import sys
-import tempfile
 import time
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -22,7 +21,7 @@ from typing import Any
 
 import duckdb
 
-from benchmarks.million import COLUMNS, Usage
+from benchmarks.bench import COLUMNS, Bench, Org, Usage, bench
 from syncs.engine.encode import BatchWriter
 from syncs.engine.plan import Guard, Plan, PlannedBatch, PlannedColumn
 from syncs.engine.workspace import Workspace
@@ -99,21 +98,10 @@ def main() -> None:
     if options.look_up:
         _look_up(*options.look_up)
         return
-    folder = Path(tempfile.mkdtemp(prefix="sfsync-bench-"))
-    os.environ["SFSYNC_DATA"] = str(folder / "data")
-    os.environ["DJANGO_SETTINGS_MODULE"] = "sfsync.settings"
-    import django
-
-    django.setup()
-    try:
+    with bench(keep=options.keep) as place:
         if options.large:
-            _write_large(folder, options.large)
-        _run(folder, options.jobs, options.rows)
-        if options.keep:
-            print(f"The files are below {folder}.")
-    finally:
-        if not options.keep:
-            shutil.rmtree(folder, ignore_errors=True)
+            _write_large(place.folder, options.large)
+        _run(place, options.jobs, options.rows)
 
 
 def _cpu() -> float:
@@ -135,22 +123,17 @@ def _write_large(folder: Path, rows: int) -> None:
     shutil.rmtree(folder / "large")
 
 
-def _run(folder: Path, jobs: int, rows: int) -> None:
+def _run(place: Bench, jobs: int, rows: int) -> None:
     from django.conf import settings
-    from django.core.management import call_command
 
-    from benchmarks.million import make_sync
     from jobs import history_files
     from jobs.models import HistoryFile
-    from orgs.models import Organization
-    from sfsync.demo.data import SANDBOX_LOGIN
 
-    call_command("migrate", verbosity=0)
-    organization = Organization.objects.create(name="Bench", slug="bench", history_days=0)
-    sync = make_sync(organization, "http://127.0.0.1:9", SANDBOX_LOGIN)
+    nowhere = Org("http://127.0.0.1:9", "", "", Usage(os.getpid()))
+    sync = place.sync(nowhere)
     workspace, written, merged = Workspace(settings.SFSYNC_SCRATCH), 0.0, 0.0
     for number in range(1, jobs + 1):
-        plan, outcomes = made_up(folder / "job", number, rows, RECORDS)
+        plan, outcomes = made_up(place.folder / "job", number, rows, RECORDS)
         started = _cpu()
         file = history_files.write(workspace, sync, plan, outcomes, None, number, START + timedelta(hours=number))
         assert file is not None
@@ -159,7 +142,7 @@ def _run(folder: Path, jobs: int, rows: int) -> None:
         started = _cpu()
         history_files.merge(workspace, sync)
         merged += _cpu() - started
-        shutil.rmtree(folder / "job")
+        shutil.rmtree(place.folder / "job")
         if number % 100 == 0:
             print(f"{number:,} jobs written", flush=True)
     files = [Path(file.path) for file in HistoryFile.all_objects.all()]

@@ -19,7 +19,7 @@ import time
 from pathlib import Path
 from typing import Any
 
-from benchmarks.million import COLUMNS, ROWS, Usage, write_people
+from benchmarks.bench import COLUMNS, ROWS, Usage, write_people
 from tests.sandbox_process import SandboxProcess
 
 SHORTER = {"Department": "'Dept. ' || (i % 500)"}
