@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import random
+import time
 from pathlib import Path
 
 import pyarrow as pa
@@ -323,33 +325,48 @@ def test_what_cannot_be_undone_is_refused_with_the_way_out(sandbox, org, hand):
 
 
 @pytest.mark.slow
-def test_an_undo_whose_worker_is_killed_at_each_call_ends_the_same(mirrored, org, sandbox):
+@pytest.mark.parametrize("seed", [1, 2, None])
+def test_an_undo_whose_worker_is_killed_at_random_moments_ends_the_same(mirrored, org, sandbox, seed):
     sync, job, was = mirrored
+    seed = random.randrange(10**6) if seed is None else seed
+    moments = random.Random(seed)
     waiting = undo(job)
+    hold = hold_some_call(sandbox, moments)
+    approve_job(waiting, by=anybody(waiting))
     worker = Worker(concurrency=2, SFSYNC_LONGEST_CALL_SECONDS="1")
+    kills = 0
     try:
-        calls = ("/services/Soap/u/", "/composite/sobjects", "/composite/sobjects")
-        first = True
-        for path in calls:
-            for action in ("hold_before", "hold_after"):
-                (rule,) = sandbox.faults({"action": action, "path": path, "nth": 1, "seconds": 60})[-1:]
-                if first:
-                    approve_job(waiting, by=anybody(waiting))
-                first = False
-
-                def held_or_ended(rule=rule):
-                    waiting.refresh_from_db()
-                    return not waiting.is_live or any(
-                        x["id"] == rule["id"] and x["held"] for x in sandbox.fault_rules()
-                    )
-
-                wait_for(held_or_ended, "a held call, or the end")
-                worker.kill()
-                sandbox.release(rule["id"])
-                worker.start()
+        while kills < 8 and is_held(sandbox, waiting, hold):
+            if moments.random() < 0.5:
+                # Somewhere between this call and the next one.
+                sandbox.release(hold)
+                time.sleep(moments.uniform(0, 0.1))
+            worker.kill()
+            kills += 1
+            sandbox.release(hold)
+            hold = hold_some_call(sandbox, moments)
+            worker.start()
+        sandbox.clear_faults()
         done = wait_for_end(waiting)
     finally:
         worker.stop()
-    assert done.status == Status.SUCCEEDED, done.reason
-    assert counts(done) == {"updated": 10, "deleted": 10, "restored": 10}
-    assert held(org) == was
+    assert kills, seed
+    assert done.status == Status.SUCCEEDED, (seed, done.reason)
+    assert counts(done) == {"updated": 10, "deleted": 10, "restored": 10}, seed
+    assert held(org) == was, seed
+
+
+def hold_some_call(sandbox, moments):
+    action = moments.choice(["hold_before", "hold_after"])
+    return sandbox.faults({"action": action, "path": "", "nth": moments.randint(1, 4), "seconds": 60})[-1]["id"]
+
+
+def is_held(sandbox, job, rule):
+    """Whether the call is held; False when the job ends without it."""
+
+    def found():
+        job.refresh_from_db()
+        held = any(each["id"] == rule and each["held"] for each in sandbox.fault_rules())
+        return "held" if held else "" if job.is_live else "ended"
+
+    return wait_for(found, "a held call, or the end") == "held"
