@@ -41,7 +41,7 @@ from jobs.forecast import CALLS_PER_SALESFORCE_JOB, bulk_batches
 from jobs.leases import LeaseLost
 from jobs.loader import CANCELLED, Loader
 from jobs.models import Batch, BatchState
-from jobs.polling import Speed, next_look
+from jobs.polling import Speed, corrected, next_look
 from syncs.engine import outcome
 
 log = logging.getLogger("sfsync.jobs")
@@ -177,8 +177,10 @@ class BulkLane(Loader):
         now, batch = timezone.now().timestamp(), self.batch
         closed = batch.calls.get("closed", now)
         self._save(polls=batch.polls + 1, calls={"closed": closed, "looked": now})
-        expected = Speed.from_json(batch.job.forecast.get("speed", [])).expected(batch.payload["rows"])
-        return next_look(max(0.0, now - closed), expected, settings.SFSYNC_TICK_SECONDS)
+        rows, elapsed = batch.payload["rows"], max(0.0, now - closed)
+        expected = Speed.from_json(batch.job.forecast.get("speed", [])).expected(rows)
+        expected = corrected(expected, elapsed, batch.records_processed, rows)
+        return next_look(elapsed, expected, settings.SFSYNC_TICK_SECONDS)
 
     def _seconds(self) -> float:
         """How long the Salesforce job took: it ended between the last two looks. 0 when that was not watched."""

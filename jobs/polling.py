@@ -6,7 +6,7 @@ import dataclasses
 import math
 from collections.abc import Sequence
 
-LONGEST = 10.0  # seconds between two looks
+LONGEST = 30.0  # seconds between two looks
 # Jobs of the same size do not take the same time; the first look comes so much later than expected, as a factor and in
 # seconds.
 _LATER, _LATER_SECONDS = 1.15, 0.4
@@ -33,6 +33,14 @@ class Speed:
         closest = min(abs(math.log(rows / took)) for took, _ in near)
         each = sorted(s * rows / took for took, s in near if abs(math.log(rows / took)) <= closest + 0.05)
         return each[len(each) // 2]
+
+
+def corrected(expected: float, elapsed: float, processed: int, rows: int) -> float:
+    """Seconds that a Salesforce job will take, by what it has told so far.
+
+    expected: before it began. elapsed: since then, when it said that it had processed so many of its rows.
+    """
+    return elapsed * rows / processed if processed else expected
 
 
 def next_look(elapsed: float, expected: float, tick: float) -> float:
