@@ -348,7 +348,7 @@ class Decision:
         """A query for the encoded rows with `h_<i>` (NULL where a field is left alone), `row_hash`, `whole` (of all
         that may be sent) and, without a key, the content."""
         lines = [line for line in self.transform.lines if line not in self.transform.keys]
-        wide = ", ".join(f"{hashes.wide_hash(line.family, f'e_{line.index}')} AS x_{line.index}" for line in lines)
+        wide = ", ".join(f"{hashes.wide_hash(line, f'e_{line.index}')} AS x_{line.index}" for line in lines)
         inner = f"SELECT *{', ' if wide else ''}{wide} FROM ({self.transform.encoded(staged)})"
         columns = [f"{hashes.narrow_hash(f'x_{line.index}')} AS h_{i}" for i, line in enumerate(self.compared)]
         by_name = {line.field.name: f"x_{line.index}" for line in self.compared}

@@ -148,7 +148,7 @@ def _comparable(decision: Decision, columns: Columns, read: str, ambiguous: Path
     single = f"SELECT * FROM ({single}) ANTI JOIN (SELECT nkey AS a FROM {parquet(ambiguous)}) ON a = nkey"
     encoded = "".join(f", {_encoded(line.family, f't_{line.index}', zone)} AS e_{line.index}" for line in lines)
     encoded = f"SELECT nkey, key, id, state{encoded} FROM ({single})"
-    wide = "".join(f", {hashes.wide_hash(line.family, f'e_{line.index}')} AS x_{line.index}" for line in lines)
+    wide = "".join(f", {hashes.wide_hash(line, f'e_{line.index}')} AS x_{line.index}" for line in lines)
     by_name = {line.field.name: f"x_{line.index}" for line in lines}
     row = hashes.row_hash(hashes.whole_hash(by_name), list(by_name.values()))
     narrow = "".join(f", {hashes.narrow_hash(f'x_{line.index}')} AS h_{i}" for i, line in enumerate(lines))

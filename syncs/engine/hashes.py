@@ -8,14 +8,20 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 
-from syncs.engine.families import Family
+from syncs.engine.families import Family, Line
 from syncs.engine.sql import literal
 from syncs.engine.values import CLEARED
 
 
-def wide_hash(family: Family, value: str) -> str:
-    """SQL: 64 bits for an encoded value; NULL for NULL. value: a column name."""
-    return f"CASE WHEN {value} IS NOT NULL THEN hash({stored(family, value)}) END"
+def wide_hash(line: Line, value: str) -> str:
+    """SQL: 64 bits for an encoded value; NULL for NULL. value: a column name.
+
+    A parent that is named by a value which Salesforce finds in any case is the same parent in any case.
+    """
+    text = stored(line.family, value)
+    if line.relationship and not line.value_field.case_sensitive:
+        text = f"lower({text})"
+    return f"CASE WHEN {value} IS NOT NULL THEN hash({text}) END"
 
 
 def stored(family: Family, value: str) -> str:

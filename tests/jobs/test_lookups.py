@@ -74,6 +74,17 @@ def test_a_parent_is_found_by_salesforce_by_its_external_id(scene):
     assert "lookups" in job.manifests and job.manifests["lookup_values"] == {}
 
 
+def test_a_parent_named_in_another_case_is_the_same_parent_in_each_compare(scene):
+    scene.accounts(("Ab1", "Acme"))
+    sync = scene.contacts([("C1", "Ana", "AB1")], **BY_KEY)
+    Sync.all_objects.filter(pk=sync.pk).update(compare="destination")
+    assert run(sync).counts["inserted"] == 1
+    assert run(sync).counts["unchanged"] == 1
+    Sync.all_objects.filter(pk=sync.pk).update(compare="snapshot")
+    write_csv(scene.organization, "Contact.csv", [["id", "name", "parent"], ["C1", "Ana", "aB1"]])
+    assert run(sync).counts["unchanged"] == 1
+
+
 def test_a_parent_that_salesforce_does_not_find_refuses_the_row_there(scene):
     scene.accounts(("A1", "Acme"))
     job = run(scene.contacts([("C1", "Ana", "A1"), ("C2", "Ben", "nobody")], **BY_KEY))
