@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from datetime import datetime, timedelta
 from typing import Any
 
@@ -20,9 +20,10 @@ from connections.declare import SettingsError
 from connections.models import Connection, Discovered
 from connections.salesforce import discover as salesforce
 from connections.salesforce import query
+from connections.salesforce.bind import bind
 from connections.salesforce.describe import ObjectDescribe
 from connections.salesforce.discover import ObjectSummary
-from connections.salesforce.errors import SalesforceError
+from connections.salesforce.errors import FilterRefused, SalesforceError
 from connections.secrets import SecretsUnreadable
 from connections.sessions import salesforce_session
 from connections.sources.base import Selection, SourceError, Table
@@ -87,12 +88,27 @@ def columns(connection: Connection, selection: Selection, *, refresh: bool = Fal
     return tuple(_answer(connection, f"columns {chosen}", OF_A_SOURCE, ask, refresh))
 
 
-def count(connection: Connection, object: str, where: str) -> int:
+def count(
+    connection: Connection, object: str, where: str, parameters: Mapping[str, str] | None = None, time_zone: str = "UTC"
+) -> int:
     """How many records of a Salesforce object meet a SOQL condition (without WHERE), asked now.
 
-    Raises DiscoveryFailed, with the position of the mistake when Salesforce tells it.
+    parameters: values by name, of those that stand as @name in the condition. time_zone: of their date-times without an
+    offset. Raises DiscoveryFailed, with the position of the mistake when it is known.
     """
-    return int(_asked(connection, lambda: query.count(salesforce_session(connection), object, where)))
+
+    def ask() -> int:
+        bound = bind(where, parameters or {}, object, lambda name: describe(connection, name), time_zone)
+        try:
+            return query.count(salesforce_session(connection), object, bound.text)
+        except FilterRefused as error:
+            if error.position is None or bound.text == where:
+                raise
+            position = bound.written(error.position)
+            message = str(error).replace(f"at character {error.position}:", f"at character {position}:", 1)
+            raise FilterRefused(message, code=error.code, position=position) from None
+
+    return int(_asked(connection, ask))
 
 
 def fetched_at(connection: Connection, what: str) -> datetime | None:

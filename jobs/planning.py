@@ -9,6 +9,7 @@ import os
 import time
 from collections.abc import Callable
 from datetime import datetime
+from functools import cache, partial
 from itertools import zip_longest
 from pathlib import Path
 from typing import Any
@@ -19,8 +20,10 @@ from django.utils.functional import cached_property
 
 from connections import budget, kinds
 from connections.models import Connection
+from connections.salesforce.bind import bind
 from connections.salesforce.describe import ObjectDescribe
 from connections.salesforce.discover import describe_object
+from connections.salesforce.session import SalesforceSession
 from connections.sessions import salesforce_session
 from jobs import exchanges, existing, files, guards
 from jobs.before import BeforeImages
@@ -145,7 +148,12 @@ class Planner:
         self.job.salesforce_org_id = org_id
         versions = [self.job.source.settings_version, self.job.destination.settings_version]
         self.lease.save(salesforce_org_id=org_id, connection_versions=versions)
-        return {"path": str(path), "salesforce_org_id": org_id}
+        return {"path": str(path), "salesforce_org_id": org_id, "target_filter": self._target_filter(session)}
+
+    def _target_filter(self, session: SalesforceSession) -> str:
+        spec = self.spec
+        described = cache(partial(describe_object, session))
+        return bind(spec.target_filter, spec.parameters, spec.object, described, spec.time_zone).text
 
     @cached_property
     def describe(self) -> ObjectDescribe:
@@ -271,7 +279,7 @@ class Planner:
     def _read_existing(self) -> dict[str, Any]:
         keys, where = self.job.manifests["keys"], ""
         if self.spec.compare == "destination":
-            where = self.spec.target_filter
+            where = self.job.manifests["describe"]["target_filter"]
         if keys["count"] is None:
             return self._reader("existing").all(self.describe.name, self.columns.paths, where)
         return self._read_by_key("existing", keys, where)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 from typing import Any
+from zoneinfo import available_timezones
 
 from django.http import HttpRequest
 
@@ -78,8 +79,14 @@ def _lines(request: HttpRequest, obj: Sync | None) -> list[tuple[str, str]]:
     return [(request.POST.get(f"{row}target", ""), request.POST.get(f"{row}lookup_object", "")) for row in rows]
 
 
-def _number_of_lines(request: HttpRequest) -> int:
-    total = request.POST.get("mappings-TOTAL_FORMS", "")
+def _defaults(request: HttpRequest) -> dict[str, str]:
+    """The parameters as entered, with their defaults; one that is asked for at the start is blank."""
+    rows = [f"parameters-{index}-" for index in range(_number_of_lines(request, "parameters"))]
+    return {request.POST.get(f"{row}name", "").strip(): request.POST.get(f"{row}default", "") for row in rows}
+
+
+def _number_of_lines(request: HttpRequest, lines: str = "mappings") -> int:
+    total = request.POST.get(f"{lines}-TOTAL_FORMS", "")
     return min(int(total), _MOST_LINES) if total.isdecimal() and len(total) < 5 else 0
 
 
@@ -89,7 +96,11 @@ def tried_filter(request: HttpRequest, obj: Sync | None) -> tuple[bool, str] | N
         return None
     if not hasattr(request, "sync_tried"):
         where = request.POST.get("target_filter", "")
-        request.sync_tried = offers_of(request, obj).try_filter(where)  # type: ignore[attr-defined]
+        zone = request.POST.get("time_zone", "")
+        tried = offers_of(request, obj).try_filter(
+            where, _defaults(request), zone if zone in available_timezones() else "UTC"
+        )
+        request.sync_tried = tried  # type: ignore[attr-defined]
     found: tuple[bool, str] = request.sync_tried  # type: ignore[attr-defined]
     return found
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import re
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import cached_property, partial
 from typing import TypeVar
 
@@ -133,12 +133,15 @@ class Offers:
         ]
         return sorted(found, key=lambda each: (not each.required_on_insert, each.type == "id", each.label.lower()))
 
-    def try_filter(self, where: str) -> tuple[bool, str]:
-        """Whether Salesforce takes a condition on the chosen object, and what to tell about that."""
+    def try_filter(self, where: str, parameters: Mapping[str, str], time_zone: str) -> tuple[bool, str]:
+        """Whether Salesforce takes a condition on the chosen object, and what to tell about that.
+
+        parameters: values by name. time_zone: of their date-times without an offset.
+        """
         if self.destination is None or not self.object:
             return False, "Choose an object first."
         try:
-            found = discover.count(self.destination, self.object, where)
+            found = discover.count(self.destination, self.object, where, parameters, time_zone)
         except DiscoveryFailed as error:
             before = where[: (error.position or 1) - 1][-30:]
             place = f" The mistake is behind: {before!r}." if error.position and before.strip() else ""

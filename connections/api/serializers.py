@@ -226,6 +226,11 @@ class FilterSerializer(serializers.Serializer):
     filter = serializers.CharField(
         max_length=10_000, allow_blank=True, help_text="A SOQL condition, without WHERE; blank counts all records."
     )
+    parameters = serializers.DictField(
+        child=serializers.CharField(max_length=10_000, allow_blank=True),
+        default=dict,
+        help_text="Values of the parameters in the filter, by name.",
+    )
 
 
 class CountSerializer(serializers.Serializer):

@@ -7,6 +7,7 @@ from collections.abc import Iterator, Sequence
 import duckdb
 
 from connections.salesforce.describe import ObjectDescribe
+from connections.salesforce.tokens import parameters_in
 from syncs.engine import conditions
 from syncs.engine.expression_types import told
 from syncs.engine.expressions import Scope, check
@@ -35,6 +36,7 @@ def mistakes(spec: SyncSpec, describe: ObjectDescribe, columns: Sequence[str]) -
     if not formats:
         yield from _expression_mistakes(spec, columns)
     yield from _rule_mistakes(spec, describe, columns)
+    yield from _target_filter_mistakes(spec)
 
 
 def _expression_mistakes(spec: SyncSpec, columns: Sequence[str]) -> Iterator[Mistake]:
@@ -107,6 +109,18 @@ def _rule_mistakes(spec: SyncSpec, describe: ObjectDescribe, columns: Sequence[s
         for value, reason in conditions.mistakes(spec.changed_rule, columns, describe, spec.parameters, spec.columns):
             known = list(describe.fields) if value in conditions.targets_of(spec.changed_rule) else columns
             yield "Rule of changed rows", value, reason, nearest(value, known) or "Correct the rule."
+
+
+def _target_filter_mistakes(spec: SyncSpec) -> Iterator[Mistake]:
+    for name in parameters_in(spec.target_filter):
+        if name not in spec.parameters:
+            reason = f"it uses @{name}, but the sync has no parameter of that name."
+            yield (
+                "Target filter",
+                _short(spec.target_filter),
+                reason,
+                nearest(name, [*spec.parameters]) or "Declare it.",
+            )
 
 
 def _short(text: str) -> str:

@@ -143,5 +143,11 @@ def test_a_target_filter_is_tried(house: House, api: APIClient, sandbox: Sandbox
     assert api.post(url, {"object": "Account", "filter": "Name = 'None'"}).json() == {"records": 0}
     wrong = api.post(url, {"object": "Account", "filter": "Name = 'a' AND Nope__c = 1"})
     assert wrong.status_code == 422 and "at character 16" in first_error(wrong)["detail"]
+    asked = {"object": "Account", "filter": "Name = @name AND Nope__c = 1", "parameters": {"name": "a rather long one"}}
+    wrong = api.post(url, asked)
+    assert wrong.status_code == 422 and "at character 18" in first_error(wrong)["detail"]
+    asked["filter"] = "Name != @name"
+    assert api.post(url, asked).json() == {"records": 0}
+    assert "no such parameter" in first_error(api.post(url, {**asked, "parameters": {}}))["detail"]
     assert api.post(url, {"object": "Account Contact", "filter": ""}).status_code == 422
     assert api.post(url, {"filter": ""}).status_code == 400

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from jobs.models import Job, Status
-from syncs.models import Sync
+from syncs.models import Parameter, Sync
 from tests.org_hand import OrgHand
 from tests.org_reader import OrgReader
 from tests.sandbox_process import SandboxProcess
@@ -91,6 +91,25 @@ def test_a_target_filter_keeps_records_out_and_makes_none_twice(
     job = load(sync, ANNA, BERT)
     assert done(job) == {"ignored": 1, "inserted": 1} and dropped(job) == {"deleted": 1}
     assert people(org) == {"Arndt": (None, "kept"), "Braun": ("Bert", "CFO")}
+
+
+def test_a_target_filter_takes_the_values_of_parameters(sandbox: SandboxProcess, org: OrgReader, hand: OrgHand) -> None:
+    hand.insert("Contact", LastName="Other", External_Id__c="O1", Department="O'Brien's")
+    hand.insert("Contact", LastName="Kept", External_Id__c="K1", Department="HR")
+    filter = "Department = @department AND CreatedDate >= @since"
+    sync = make_people_sync(sandbox, compare="destination", target_filter=filter, mode="mirror")
+    for name, default in (("department", "HR"), ("since", "YESTERDAY")):
+        Parameter.all_objects.create(organization=sync.organization, sync=sync, name=name, default=default)
+    write_csv(sync.organization, "people.csv", [HEADER, ANNA])
+    wrong = run(sync, parameters={"since": "lately"})
+    assert wrong.status == Status.FAILED
+    assert "@since: its value 'lately' is compared with CreatedDate, which needs a date-time" in wrong.reason
+    job = run(sync, parameters={"department": "O'Brien's"})
+    assert done(job) == {"inserted": 1} and dropped(job) == {"deleted": 1}
+    assert set(people(org)) == {"Arndt", "Kept"}
+    Sync.all_objects.filter(pk=sync.pk).update(target_filter="Department = @departments")
+    unknown = run(sync)
+    assert unknown.status == Status.FAILED and "has no such parameter" in unknown.reason
 
 
 def test_a_mirror_of_the_destination_deletes_what_no_row_has(

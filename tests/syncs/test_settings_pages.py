@@ -96,6 +96,9 @@ def test_a_target_filter_is_tried_without_saving_anything(admin_client, live, sa
     found = text_of(admin_client.post(ADD, entered(*live, **tried, target_filter="Name LIKE 'T%'")))
     assert "1 record meets this filter." in found
     assert "This field is required" not in found
+    declared = {"parameters-TOTAL_FORMS": 1, "parameters-0-name": "start", "parameters-0-default": "O%"}
+    found = admin_client.post(ADD, entered(*live, **tried, **declared, target_filter="Name LIKE @start"))
+    assert "1 record meets this filter." in text_of(found)
     wrong = text_of(admin_client.post(ADD, entered(*live, **tried, target_filter="Name = 'a' AND Nope__c = 1")))
     assert "does not take the filter at character 16" in wrong
     assert not Sync.all_objects.exists()

@@ -34,6 +34,13 @@ def compared(field: Any, operator: str, value: Any) -> dict[str, Any]:
     return {"left": left, "operator": operator, "right": value if isinstance(value, dict) else {"value": str(value)}}
 
 
+def test_a_target_filter_with_an_unknown_parameter_is_told() -> None:
+    changes = {"compare": "destination", "parameters": {"region": ""}}
+    assert told(MappingSpec("Name", "name"), target_filter="Name = @region", **changes) == []
+    [found] = told(MappingSpec("Name", "name"), target_filter="Name = @regoin", **changes)
+    assert "Target filter 'Name = @regoin': it uses @regoin" in found and "region" in found
+
+
 def test_a_sound_sync_has_no_problems() -> None:
     rule = {"all": [compared("price", ">", 5), compared({"target": "Size__c"}, "<", {"source": "price"})]}
     found = told(
