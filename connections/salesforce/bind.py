@@ -50,7 +50,7 @@ class Bound:
     starts: tuple[tuple[int, int], ...] = ((0, 0),)
 
     def written(self, position: int) -> int:
-        """Where a character of `text` stands in what was written; both from 1. Within a value: where its name begins."""
+        """Where a character of `text` stands in what was written; both from 1. In a value: where its name begins."""
         index = bisect.bisect_right([sent for sent, _ in self.starts], position - 1) - 1
         sent, own = self.starts[index]
         is_value = index % 2 == 1
