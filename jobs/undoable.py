@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 
-from jobs.models import Job
+from jobs.models import BatchState, Job
 
 
 @dataclasses.dataclass(frozen=True)
@@ -23,26 +23,15 @@ class Done:
 
 
 def done_by(job: Job) -> Done:
-    """What a job did, by its counts; of one that could not add them up, by its batches'."""
-    if not job.counts:
-        counts: dict[str, int] = {}
-        for told, rows in job.batches.values_list("counts", "rows"):
-            for name, count in told.items():
-                counts[name] = counts.get(name, 0) + count
-            counts["unknown"] = counts.get("unknown", 0) + max(0, rows - sum(told.values()))
-        return Done(*(counts.get(field.name, 0) for field in dataclasses.fields(Done)))
-    dropped = job.counts.get("dropped", {})
-
-    def both(name: str, of_dropped: str = "") -> int:
-        return int(job.counts.get(name, 0)) + int(dropped.get(of_dropped or name, 0))
-
-    return Done(
-        inserted=int(job.counts.get("inserted", 0)),
-        updated=both("updated", "expired"),
-        deleted=both("deleted"),
-        restored=int(job.counts.get("restored", 0)),
-        unknown=both("unknown"),
-    )
+    """What a job did, by what its batches were answered: the job's own counts call a row that asked to delete a record
+    deleted also where there was no such record any more."""
+    counts = dict.fromkeys((field.name for field in dataclasses.fields(Done)), 0)
+    for batch in job.batches.only("counts", "rows", "state", "unresolved"):
+        for name in counts:
+            counts[name] += batch.counts.get(name, 0)
+        if batch.state != BatchState.PLANNED and batch.unresolved != "not_sent":
+            counts["unknown"] += max(0, batch.rows - sum(batch.counts.values()))
+    return Done(**counts)
 
 
 def why_not(job: Job) -> str:

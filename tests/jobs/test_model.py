@@ -493,7 +493,8 @@ def check_many(machine: type[Jobs], jobs: int) -> None:
         database=None,
         deadline=None,
         suppress_health_check=list(HealthCheck),
-        phases=[Phase.generate, Phase.shrink],
+        # To shrink a failure takes hundreds of jobs: only where time does not matter.
+        phases=[Phase.generate] if ALWAYS_THE_SAME else [Phase.generate, Phase.shrink],
         print_blob=False,
     )
     run_state_machine_as_test(machine, settings=how)

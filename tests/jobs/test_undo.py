@@ -16,7 +16,8 @@ from jobs.errors import JobRefused
 from jobs.foreground import work_on
 from jobs.models import Job, Status
 from jobs.results import row_errors
-from jobs.start import approve_job, start_undo
+from jobs.start import approve_job, reject_job, start_undo
+from syncs.models import Sync
 from tests.factories import anybody
 from tests.jobs.scenario import go_on, make_people_sync, people, run, write_csv
 from tests.workers import Worker, wait_for, wait_for_end
@@ -299,6 +300,14 @@ def test_what_cannot_be_undone_is_refused_with_the_way_out(sandbox, org, hand):
     preview = run(sync, preview=True)
     with pytest.raises(JobRefused, match="is a preview. It sent nothing"):
         undo(preview)
+    Sync.all_objects.filter(pk=sync.pk).update(approval="always")
+    write_csv(sync.organization, "people.csv", people(3, title="Nobody"))
+    rejected = run(sync)
+    reject_job(rejected, by=anybody(sync))
+    with pytest.raises(JobRefused, match="changed nothing in Salesforce"):
+        undo(rejected)
+    Sync.all_objects.filter(pk=sync.pk).update(approval="guards")
+    write_csv(sync.organization, "people.csv", people(3))
     nothing = run(sync)
     with pytest.raises(JobRefused, match="changed nothing in Salesforce"):
         undo(nothing)

@@ -55,7 +55,7 @@ def test_what_was_read_before_stands_beside_what_was_sent(loads: Loads) -> None:
     seqs = [line["_seq"] for line in pq.read_table(plan.rows_file).to_pylist() if line["batch"]]
     images = {"_seq": seqs[:2], "record_id": ["x", "y"], "b_0": ["Anna", "old"], "b_1": ["Rome", None]}
     pq.write_table(pa.table(images), loads.folder / "before.parquet")
-    before = Before(loads.folder / "before.parquet", ("Name", "City__c"))
+    before = Before(loads.folder / "before.parquet", ("Name", "City__c"), 2)
     path = written(loads, plan, final.outcomes_file, before)
 
     def fields(key: str) -> dict[str, tuple[Any, ...]]:
