@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import functools
 import json
 from pathlib import Path
 from typing import Any
@@ -101,6 +102,7 @@ def key_rule(family: Family, case_sensitive: bool) -> str:
     return family
 
 
+@functools.cache
 def hash_version() -> str:
     """How this DuckDB hashes text: two that answer alike hash alike. `hash()` is promised for one version only."""
     with duckdb.connect(":memory:") as connection:
