@@ -95,18 +95,18 @@ def lines(sync: Sync, blank: str) -> None:
     sync.mappings.filter(target__in=["FirstName", "Title"]).update(when_blank=blank)
 
 
-@pytest.mark.parametrize("seed", [1, 2])
 @pytest.mark.parametrize(
-    ("settings", "blank"),
+    ("seed", "settings", "blank"),
     [
-        ({"mode": "mirror"}, "clear"),
-        ({"mode": "mirror", "key_fields": ["LastName", "External_Id__c"]}, "leave"),
+        (1, {"mode": "mirror"}, "clear"),
+        (2, {"mode": "mirror", "key_fields": ["LastName", "External_Id__c"]}, "leave"),
         (
+            3,
             {"mode": "custom", "on_new": "insert", "on_changed": "update", "on_dropped": "expire",
              "expire_field": "Last_Seen__c"},
             "clear",
         ),
-        ({"mode": "insert", "compare": "nothing", "key_fields": [], "mappings": KEYLESS}, "leave"),
+        (4, {"mode": "insert", "compare": "nothing", "key_fields": [], "mappings": KEYLESS}, "leave"),
     ],
     ids=["mirror", "two keys", "expire", "no key"],
 )  # fmt: skip
