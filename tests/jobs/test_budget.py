@@ -112,6 +112,7 @@ def test_a_job_waits_while_the_share_is_used_up_and_goes_on_when_there_is_room(s
     assert sum(event.text.startswith(WAITS) for event in JobEvent.all_objects.filter(job=job)) == 1
 
 
+@pytest.mark.slow
 def test_looking_for_room_does_not_exceed_the_share_either(sync, limits, settings):
     settings.SFSYNC_LIMITS_SECONDS = 0.1
     write_csv(sync.organization, "people.csv", people(100))

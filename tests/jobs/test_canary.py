@@ -110,6 +110,7 @@ def test_a_canary_is_rejected_without_salesforce(waiting, sandbox):
     assert job.batches.get(wave=1).unresolved == "not_sent"
 
 
+@pytest.mark.slow
 def test_a_canary_that_nobody_looked_at_in_time_ends_as_failed_and_counts(waiting, sync, settings):
     long_ago = timezone.now() - timedelta(hours=settings.SFSYNC_APPROVAL_HOURS, seconds=1)
     Job.all_objects.filter(pk=waiting.pk).update(planned_at=long_ago)
@@ -264,6 +265,7 @@ def test_a_canary_is_started_and_rejected_in_a_shell(sync, capsys):
 # --- whatever is killed ---
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("lane", ["collections", "bulk"])
 def test_workers_that_are_killed_around_the_end_of_a_canary_send_nothing_behind_it(sandbox, org, lane):
     sync = make_people_sync(sandbox, **({"duplicate_rules": "allow_save"} if lane == "collections" else {}))

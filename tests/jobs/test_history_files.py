@@ -122,6 +122,7 @@ def test_pages_go_on_where_the_last_one_ended(sync):
         story(sync, after="5; --")
 
 
+@pytest.mark.slow
 def test_a_merge_that_is_killed_at_any_line_loses_and_doubles_nothing(sync):
     for job in range(1, 17):
         add(sync, job, {})

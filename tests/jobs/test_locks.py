@@ -81,6 +81,7 @@ def test_fifty_thousand_children_of_twenty_parents_all_arrive(mode, batch_rows, 
     assert sum(sum(batch.counts.values()) for batch in job.batches.all()) == CHILDREN
 
 
+@pytest.mark.slow
 def test_rows_of_a_parent_that_somebody_holds_step_down_to_calls_one_batch_at_a_time(
     sandbox, org, control, accounts, by_bulk, settings
 ):
