@@ -16,7 +16,7 @@ from tests.environment import TEST_POSTGRES
 # One more than the cores: many tests wait for other processes.
 PARALLEL = ["-n", "3", "--dist", "worksteal"]
 # What becomes of rows, which is the same on any database.
-OF_ROWS = "assignment behaviours blanks collections lookups semantics trouble".split()
+OF_ROWS = ["assignment", "behaviours", "blanks", "collections", "lookups", "semantics", "trouble"]
 ON_POSTGRES = [
     "tests/grown",
     "tests/jobs",
