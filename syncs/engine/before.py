@@ -10,6 +10,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+import duckdb
+
 from connections.salesforce.describe import ObjectDescribe
 from syncs.engine.destination import spelled
 from syncs.engine.files import write_query
@@ -20,6 +22,9 @@ from syncs.engine.transform import Transform, joined_key, normalised_key
 from syncs.engine.workspace import Workspace
 from syncs.spec import SyncSpec
 
+# Of a record that was read.
+_ID15 = "left(r_0, 15)"
+_TWICE = "records_read_twice"
 _TOUCHING = "action IN ('update', 'upsert', 'delete', 'expire') AND batch IS NOT NULL"
 
 
@@ -93,30 +98,49 @@ def write(
         titles[stamp.name] = ("date" if stamp.type == "date" else "datetime", columns.expired)
     held = [f"{spelled(family, f'r_{place}', zone)} AS b_{i}" for i, (family, place) in enumerate(titles.values())]
     names = [f"b_{i}" for i in range(len(titles))]
-    if not records:
-        nothing = "".join(f", NULL::VARCHAR AS {name}" for name in names)
-        query = f"SELECT NULL::BIGINT AS _seq, NULL::VARCHAR AS record_id{nothing} WHERE false"
-    else:
-        query = _joined(plan, columns, transform, parquet(*records), held, names)
     with workspace.connect() as connection:
+        if records:
+            read = _read(columns, transform, parquet(*records), held)
+            query = _joined(plan, read, names, twice=_some_stand_twice(connection, parquet(*records)))
+        else:
+            nothing = "".join(f", NULL::VARCHAR AS {name}" for name in names)
+            query = f"SELECT NULL::BIGINT AS _seq, NULL::VARCHAR AS record_id{nothing} WHERE false"
         rows = write_query(connection, query, to, compression="ZSTD")
     return Before(to, tuple(titles), rows)
 
 
-def _joined(
-    plan: Plan, columns: Columns, transform: Transform, records: str, held: Sequence[str], names: Sequence[str]
-) -> str:
-    """A query for the lines of the file: by the record's id, else by the key."""
+def _read(columns: Columns, transform: Transform, records: str, held: Sequence[str]) -> str:
+    """A query for the records that were read: `id15`, `id`, `r_nkey` and what they held."""
     parts = [
         normalised_key(line.family, line.field.case_sensitive, f"r_{place}", transform.time_zone)
         for line, place in zip(transform.keys, columns.keys, strict=True)
     ]
     key = joined_key(parts) if parts else "NULL::VARCHAR"
-    read = f"SELECT left(r_0, 15) AS id15, r_0 AS id, {key} AS r_nkey, {', '.join(held)} FROM {records}"
-    first = ", ".join(f"any_value({name}) AS {name}" for name in ["id", "r_nkey", *names])
-    once = f"SELECT id15, {first} FROM ({read}) GROUP BY id15"
+    return f"SELECT {_ID15} AS id15, r_0 AS id, {key} AS r_nkey, {', '.join(held)} FROM {records}"
+
+
+def _some_stand_twice(connection: duckdb.DuckDBPyConnection, records: str) -> bool:
+    """Make a table of the hashes of records that were read more than once; whether there are any."""
+    hashes = f"SELECT hash({_ID15}) AS twice FROM {records} GROUP BY twice HAVING count(*) > 1"
+    connection.execute(f"CREATE TEMP TABLE {_TWICE} AS {hashes}")
+    return bool(connection.execute(f"SELECT count(*) FROM {_TWICE}").fetchall()[0][0])
+
+
+def _joined(plan: Plan, read: str, names: Sequence[str], *, twice: bool) -> str:
+    """A query for the lines of the file: by the record's id, else by the key.
+
+    Of the two sides of each join the plan's narrow lines are held, and the wide records flow by.
+    """
+    once = read
+    if twice:
+        first = ", ".join(f"any_value({name}) AS {name}" for name in ["id", "r_nkey", *names])
+        several = f"SELECT * FROM ({read}) SEMI JOIN {_TWICE} ON twice = hash(id15)"
+        alone = f"SELECT * FROM ({read}) ANTI JOIN {_TWICE} ON twice = hash(id15)"
+        once = f"{alone} UNION ALL BY NAME SELECT id15, {first} FROM ({several}) GROUP BY id15"
     touched = f"SELECT _seq, nkey, record_id FROM {parquet(plan.rows_file)} WHERE {_TOUCHING}"
     shown = ", ".join(["_seq", "id AS record_id", *names])
-    by_id = f"SELECT {shown} FROM ({touched}) JOIN ({once}) ON id15 = left(record_id, 15)"
-    by_key = f"SELECT {shown} FROM (SELECT * FROM ({touched}) WHERE record_id IS NULL) JOIN ({once}) ON r_nkey = nkey"
+    known = f"SELECT _seq, left(record_id, 15) AS t_id15 FROM ({touched}) WHERE record_id IS NOT NULL"
+    asked = f"SELECT _seq, nkey AS t_nkey FROM ({touched}) WHERE record_id IS NULL"
+    by_id = f"SELECT {shown} FROM ({once}) JOIN ({known}) ON id15 = t_id15"
+    by_key = f"SELECT {shown} FROM ({once}) JOIN ({asked}) ON r_nkey = t_nkey"
     return f"{by_id} UNION ALL {by_key}"
