@@ -41,7 +41,7 @@ from jobs.forecast import CALLS_PER_SALESFORCE_JOB, bulk_batches
 from jobs.leases import LeaseLost
 from jobs.loader import CANCELLED, Loader
 from jobs.models import Batch, BatchState
-from jobs.polling import Speed, corrected, next_look
+from jobs.polling import Speed, took
 from syncs.engine import outcome
 
 log = logging.getLogger("sfsync.jobs")
@@ -176,16 +176,20 @@ class BulkLane(Loader):
         """Seconds until the next look at a Salesforce job."""
         now, batch = timezone.now().timestamp(), self.batch
         closed = batch.calls.get("closed", now)
-        self._save(polls=batch.polls + 1, calls={"closed": closed, "looked": now})
         rows, elapsed = batch.payload["rows"], max(0.0, now - closed)
         expected = Speed.from_json(batch.job.forecast.get("speed", [])).expected(rows)
-        expected = corrected(expected, elapsed, batch.records_processed, rows)
-        return next_look(elapsed, expected, settings.SFSYNC_TICK_SECONDS)
+        expected = expected.corrected(elapsed, batch.records_processed, rows)
+        calls = {"closed": closed, "looked": now, "expected": expected.seconds}
+        self._save(polls=batch.polls + 1, calls=calls)
+        return expected.next_look(elapsed, settings.SFSYNC_TICK_SECONDS)
 
-    def _seconds(self) -> float:
-        """How long the Salesforce job took: it ended between the last two looks. 0 when that was not watched."""
-        closed, looked = (self.batch.calls.get(name) for name in ("closed", "looked"))
-        return 0.0 if closed is None or looked is None else round((looked + timezone.now().timestamp()) / 2 - closed, 2)
+    def _seconds(self, job: bulk.JobInfo) -> float:
+        """How long the Salesforce job took, about. 0 when that was not watched."""
+        calls = self.batch.calls
+        if "closed" not in calls:
+            return 0.0
+        closed, looked, expected = calls["closed"], calls["looked"], calls["expected"]
+        return round(took(looked - closed, timezone.now().timestamp() - closed, expected, job.processing_seconds), 2)
 
     def _abort(self) -> float | None:
         if self.batch.state != BatchState.ABORTING:
@@ -242,7 +246,7 @@ class BulkLane(Loader):
 
     def _settle(self, job: bulk.JobInfo) -> float | None:
         """The Salesforce job has ended: read what became of each row, and decide about the rest."""
-        seconds = self._seconds()
+        seconds = self._seconds(job)
         try:
             read = self._read_results(job)
         except JobGone:

@@ -22,7 +22,7 @@ from connections.salesforce.session import calls_counted
 from connections.sessions import salesforce_session
 from jobs.leases import Lease
 from jobs.models import Batch, BatchState, Job
-from jobs.polling import Speed, looks
+from jobs.polling import Speed
 from syncs.engine.plan import Plan, PlannedBatch
 from syncs.spec import SyncSpec
 
@@ -73,11 +73,11 @@ def cost_of(batches: Iterable[Sized], spec: SyncSpec, speed: Speed, *, tick: flo
     by_bulk, by_calls = 0.0, 0.0
     for batch in batches:
         if batch.lane == "bulk":
-            seconds = speed.expected(batch.rows)
-            calls += CALLS_PER_SALESFORCE_JOB + looks(seconds, tick)
+            expected = speed.expected(batch.rows)
+            calls += CALLS_PER_SALESFORCE_JOB + expected.looks(tick)
             calls += _asks_for_a_rule(spec, batch.operation)
             bulk += bulk_batches(batch.rows)
-            by_bulk += seconds
+            by_bulk += expected.seconds
         else:
             needed = -(-batch.rows // MOST_RECORDS)
             calls += needed

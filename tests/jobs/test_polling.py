@@ -1,37 +1,56 @@
 from __future__ import annotations
 
-from jobs.polling import LONGEST, Speed, corrected, looks, next_look
+from jobs.polling import LONGEST, Expected, Speed, took
 
 TICK = 0.5
 
 
 def test_a_short_salesforce_job_is_looked_at_once_when_it_should_have_ended():
-    assert next_look(0.0, 4.0, TICK) > 4.0
-    assert looks(4.0, TICK) == looks(0.1, TICK) == 1
+    assert Expected(4.0).next_look(0.0, TICK) > 4.0
+    assert Expected(4.0).looks(TICK) == Expected(0.1).looks(TICK) == Expected(4.0, is_guess=True).looks(TICK) == 1
 
 
-def test_nobody_sees_counts_older_than_thirty_seconds():
-    assert next_look(0.0, 1_000.0, TICK) == next_look(5_000.0, 60.0, TICK) == LONGEST == 30.0
-    assert looks(100.0, TICK) == 4
+def test_nobody_sees_counts_older_than_a_minute():
+    assert Expected(1_000.0).next_look(0.0, TICK) == Expected(60.0).next_look(5_000.0, TICK) == LONGEST == 60.0
+    assert Expected(100.0).looks(TICK) == 2
 
 
 def test_one_that_takes_longer_than_expected_is_looked_at_ever_less_often():
-    pauses = [next_look(elapsed, 2.0, TICK) for elapsed in (3.0, 8.0, 20.0, 400.0)]
-    assert pauses == [0.75, 2.0, 5.0, 30.0]
+    pauses = [Expected(2.0).next_look(elapsed, TICK) for elapsed in (3.0, 8.0, 20.0, 400.0)]
+    assert pauses == [0.75, 2.0, 5.0, 60.0]
+
+
+def test_a_guess_is_looked_at_early_and_then_when_it_should_have_ended():
+    guess = Expected(20.0, is_guess=True)
+    assert guess.next_look(0.0, TICK) == 5.0
+    for seconds in (6.0, 20.0, 50.0):
+        told = guess.corrected(5.0, round(1_000_000 * 5.0 / seconds), 1_000_000)
+        assert 5.0 + told.next_look(5.0, TICK) >= seconds
+    assert guess.looks(TICK) == 2
+
+
+def test_what_a_salesforce_job_has_done_so_far_tells_when_it_will_have_ended():
+    assert Expected(30.0).corrected(40.0, 500_000, 1_000_000) == Expected(80.0)
+    assert Expected(30.0, is_guess=True).corrected(40.0, 0, 1_000_000) == Expected(30.0, is_guess=True)
+    assert Expected(30.0).corrected(40.0, 900_000, 1_000_000).next_look(40.0, TICK) < 15.0
 
 
 def test_salesforce_jobs_of_about_the_same_size_tell_how_long_the_next_one_takes():
     speed = Speed.from_json([[100, 3.0], [10_000, 8.0], [10_000, 2.0], [10_000, 4.0], [1_000_000, 90.0]])
-    assert speed.expected(10_000) == 4.0
-    assert speed.expected(20_000) == 8.0
-    assert speed.expected(1_000_000) == 90.0
+    assert speed.expected(10_000) == Expected(4.0)
+    assert speed.expected(20_000) == Expected(8.0)
+    assert speed.expected(1_000_000) == Expected(90.0)
 
 
 def test_without_one_of_that_size_it_is_guessed():
-    assert Speed().expected(15_000) == Speed.from_json([[100, 3.0]]).expected(15_000) == 1.2
+    guess = Expected(1.2, is_guess=True)
+    assert Speed().expected(30_000) == Speed.from_json([[100, 3.0]]).expected(30_000) == guess
 
 
-def test_what_a_salesforce_job_has_done_so_far_tells_when_it_will_have_ended():
-    assert corrected(30.0, 40.0, 500_000, 1_000_000) == 80.0
-    assert corrected(30.0, 40.0, 0, 1_000_000) == 30.0
-    assert next_look(40.0, corrected(30.0, 40.0, 900_000, 1_000_000), TICK) < 15.0
+def test_how_long_it_took_is_what_was_expected_unless_the_looks_or_salesforce_say_otherwise():
+    assert took(0.0, 10.0, expected=8.0, processing=0.0) == 8.0
+    assert took(9.0, 12.0, expected=8.0, processing=0.0) == 9.0
+    assert took(0.0, 10.0, expected=12.0, processing=0.0) == 10.0
+    assert took(0.0, 10.0, expected=8.0, processing=4.0) == 6.0
+    # In two threads at once, or before the last look: that says nothing.
+    assert took(0.0, 10.0, expected=8.0, processing=16.0) == took(7.0, 10.0, expected=8.0, processing=4.0) == 8.0
