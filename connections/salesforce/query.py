@@ -11,7 +11,6 @@ from typing import Any
 from urllib.parse import quote_plus
 
 import requests
-from simple_salesforce.format import quote_soql_value
 
 from connections.salesforce.describe import Field
 from connections.salesforce.errors import FilterRefused, MisconfiguredError, PermanentError, TransientError
@@ -33,6 +32,9 @@ _NUMBER_TYPES = frozenset({"int", "long", "double", "currency", "percent"})
 
 def soql_text(value: str) -> str:
     """The value as a SOQL text literal, in quotes, with everything escaped that needs it."""
+    # Loaded when it is needed: with zeep, which it loads, it takes ten megabytes of each process.
+    from simple_salesforce.format import quote_soql_value
+
     return str(quote_soql_value(value))
 
 

@@ -14,18 +14,20 @@ from contextvars import ContextVar
 from datetime import UTC, datetime
 from decimal import Decimal
 from email.utils import parsedate_to_datetime
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 from urllib.parse import urlsplit
 from xml.sax.saxutils import unescape
 
 import requests
-from simple_salesforce.api import Salesforce
 
 from connections.redact import redacted
 from connections.salesforce.auth import AddressPolicy, SalesforceSettings, Token, login
 from connections.salesforce.errors import MisconfiguredError, TransientError, request_error, soap_error
 from connections.salesforce.exchanges import recorder
 from connections.salesforce.wire import DEFAULT_TIMEOUT, is_network_error, network_error, new_http
+
+if TYPE_CHECKING:
+    from simple_salesforce.api import Salesforce
 
 # `Sforce-Call-Options` marks our writes in change events; auto assign is off because REST's own default is on.
 _DATA_HEADERS = {"Sforce-Auto-Assign": "FALSE", "Sforce-Call-Options": "client=sfsync"}
@@ -184,6 +186,9 @@ class SalesforceSession:
         point come as `decimal.Decimal`, exactly as Salesforce wrote them.
         """
         if self._rest is None:
+            # Loaded when it is needed: with zeep, which it loads, it takes ten megabytes of each process.
+            from simple_salesforce.api import Salesforce
+
             self._rest = Salesforce(
                 instance_url=self.identity.instance_url,
                 session_id="kept by SalesforceSession",
