@@ -24,7 +24,6 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any, Literal
 
-RowErrorClass = Literal["transient", "permanent"]
 Trouble = Literal["lock", "heavy", "busy"]
 
 
@@ -284,11 +283,6 @@ def trouble_of(code: str, message: str = "") -> Trouble | None:
     if code in WRAPPING_ROW_CODES:
         return next((trouble for text, trouble in NESTED_TROUBLES if text in message), None)
     return TROUBLES.get(code)
-
-
-def row_error_class(code: str, message: str = "") -> RowErrorClass:
-    """Whether a refused row may be taken another time: "transient" or "permanent"."""
-    return "permanent" if trouble_of(code, message) is None else "transient"
 
 
 def row_error_text(code: str, message: str, fields: tuple[str, ...] = ()) -> str:

@@ -17,8 +17,8 @@ from connections.salesforce.errors import (
     WrongJobState,
     job_error_lasts,
     request_error,
-    row_error_class,
     split_row_error,
+    trouble_of,
     what_to_do,
 )
 
@@ -133,12 +133,12 @@ def test_a_row_error_is_taken_apart(text: str, parts: tuple[str, str, tuple[str,
 
 
 def test_row_errors_that_pass_are_told_from_those_that_stay() -> None:
-    assert row_error_class("UNABLE_TO_LOCK_ROW") == "transient"
-    assert row_error_class("DUPLICATE_VALUE") == "permanent"
-    assert row_error_class("A_CODE_OF_NEXT_YEAR") == "permanent"
+    assert trouble_of("UNABLE_TO_LOCK_ROW") is not None
+    assert trouble_of("DUPLICATE_VALUE") is None
+    assert trouble_of("A_CODE_OF_NEXT_YEAR") is None
     nested = "MyTrigger: execution of BeforeInsert caused by: UNABLE_TO_LOCK_ROW"
-    assert row_error_class("CANNOT_INSERT_UPDATE_ACTIVATE_ENTITY", nested) == "transient"
-    assert row_error_class("CANNOT_INSERT_UPDATE_ACTIVATE_ENTITY", "NullPointerException") == "permanent"
+    assert trouble_of("CANNOT_INSERT_UPDATE_ACTIVATE_ENTITY", nested) is not None
+    assert trouble_of("CANNOT_INSERT_UPDATE_ACTIVATE_ENTITY", "NullPointerException") is None
 
 
 def test_job_errors_that_would_come_again_are_told_from_the_others() -> None:
