@@ -188,5 +188,6 @@ def _show_groups(console: Console, groups: list[ErrorGroup]) -> None:
             f"[red]{group.rows:>8,}[/red]  [bold]{escape(group.code + field)}[/bold], by {by}", highlight=False
         )
         where = f"row {group.sample_row}: " if group.sample_row else ""
-        example = Padding(escape(f"{where}{group.sample_message} {group.advice}".rstrip()), (0, 0, 0, 10))
-        console.print(example, highlight=False)
+        told = [f"{where}{group.sample_message}", *([f"All of them: {group.advice}"] if group.advice else [])]
+        for line in told:
+            console.print(Padding(escape(line), (0, 0, 0, 10)), highlight=False)
