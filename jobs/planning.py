@@ -23,7 +23,7 @@ from connections.models import Connection
 from connections.salesforce.bind import bind
 from connections.salesforce.describe import ObjectDescribe
 from connections.salesforce.discover import describe_object
-from connections.salesforce.session import SalesforceSession
+from connections.salesforce.tokens import parameters_in
 from connections.sessions import salesforce_session
 from jobs import exchanges, existing, files, guards
 from jobs.before import BeforeImages
@@ -71,6 +71,8 @@ class Planner:
             self._stage("lookups", lambda: self._resolver().resolve())
         self._stage("snapshot", self._pick_snapshot)
         self._stage("keys", self._keys_to_read)
+        if parameters_in(self.spec.target_filter):
+            self._stage("target_filter", self._bind_target_filter)
         self._stage("existing", self._read_existing)
         if self.spec.compare == "destination":
             self._stage("destination", self._compare_with_destination)
@@ -148,12 +150,12 @@ class Planner:
         self.job.salesforce_org_id = org_id
         versions = [self.job.source.settings_version, self.job.destination.settings_version]
         self.lease.save(salesforce_org_id=org_id, connection_versions=versions)
-        return {"path": str(path), "salesforce_org_id": org_id, "target_filter": self._target_filter(session)}
+        return {"path": str(path), "salesforce_org_id": org_id}
 
-    def _target_filter(self, session: SalesforceSession) -> str:
+    def _bind_target_filter(self) -> dict[str, Any]:
         spec = self.spec
-        described = cache(partial(describe_object, session))
-        return bind(spec.target_filter, spec.parameters, spec.object, described, spec.time_zone).text
+        described = cache(partial(describe_object, salesforce_session(self.job.destination)))
+        return {"text": bind(spec.target_filter, spec.parameters, spec.object, described, spec.time_zone).text}
 
     @cached_property
     def describe(self) -> ObjectDescribe:
@@ -279,7 +281,7 @@ class Planner:
     def _read_existing(self) -> dict[str, Any]:
         keys, where = self.job.manifests["keys"], ""
         if self.spec.compare == "destination":
-            where = self.job.manifests["describe"]["target_filter"]
+            where = self.job.manifests.get("target_filter", {}).get("text", self.spec.target_filter)
         if keys["count"] is None:
             return self._reader("existing").all(self.describe.name, self.columns.paths, where)
         return self._read_by_key("existing", keys, where)

@@ -173,7 +173,7 @@ class ConnectionView(Editable):
     def count(self, request: Request, pk: str) -> Response:
         """Try a target filter: how many records of a Salesforce object meet it. 422 says where it is wrong."""
         connection, asked = self.get_object(), self.input(shown.FilterSerializer)
-        found = discover.count(connection, asked["object"], asked["filter"], asked["parameters"])
+        found = discover.count(connection, asked["object"], asked["filter"], asked["parameters"], asked["time_zone"])
         return Response({"records": found})
 
     @extend_schema(responses=shown.StoredFilesSerializer)

@@ -11,7 +11,8 @@ import dataclasses
 import re
 from collections.abc import Callable, Mapping, Sequence
 from datetime import UTC, date, datetime
-from decimal import Decimal, InvalidOperation
+from decimal import Decimal
+from itertools import pairwise
 from zoneinfo import ZoneInfo
 
 from connections.salesforce.describe import ObjectDescribe
@@ -30,6 +31,7 @@ _DATE_LITERAL = re.compile(
     rf"|(?:LAST|NEXT)_N_(?:DAY|{_OF_PERIOD})S:\d{{1,5}}|N_(?:DAY|{_OF_PERIOD})S_AGO:\d{{1,5}}",
     re.IGNORECASE,
 )
+_NUMBER = re.compile(r"[+-]?(?:\d+\.?\d*|\.\d+)(?:[eE][+-]?\d{1,3})?", re.ASCII)
 _TIME = re.compile(r"\d\d:\d\d:\d\d(?:\.\d{1,3})?Z?")
 
 _NOT_COMPARED = (
@@ -75,7 +77,13 @@ def bind(
     starts = [(0, 0)]
     length = done = 0
     found = list(tokens(condition))
+    # Of a semi-join, the object whose fields are compared is the one behind its FROM.
+    objects = [object]
     for index, token in enumerate(found):
+        if token.text == "(" and token.kind == "sign":
+            objects.append(_selected_from(found[index + 1 :]) or objects[-1])
+        elif token.text == ")" and token.kind == "sign" and len(objects) > 1:
+            objects.pop()
         if token.kind != "parameter":
             continue
         if token.text not in parameters:
@@ -86,7 +94,7 @@ def bind(
         if before and before[-1].text == ":":
             literal = _whole(token, value)
         else:
-            called, type = _compared_with(token, before, object, describe)
+            called, type = _compared_with(token, before, objects[-1], describe)
             literal = _literal(token, value, called, type, time_zone)
         pieces += [condition[done : token.start], literal]
         length += token.start - done
@@ -95,6 +103,14 @@ def bind(
         starts.append((length, token.end))
         done = token.end
     return Bound("".join([*pieces, condition[done:]]), tuple(starts))
+
+
+def _selected_from(inside: Sequence[Token]) -> str | None:
+    """The object that a sub-query reads, if there is one in these parentheses."""
+    if not inside or inside[0].text.upper() != "SELECT":
+        return None
+    names = (after.text for each, after in pairwise(inside) if each.text.upper() == "FROM" and after.kind == "name")
+    return next(names, None)
 
 
 def _refused(token: Token, reason: str) -> FilterRefused:
@@ -187,11 +203,8 @@ def _literal(token: Token, value: str, called: str, type: str, time_zone: str) -
 
 
 def _number(value: str) -> str | None:
-    try:
-        number = Decimal(value)
-    except InvalidOperation:
-        return None
-    return format(number, "f") if number.is_finite() and abs(number.adjusted()) < 40 else None
+    number = Decimal(value) if _NUMBER.fullmatch(value) else None
+    return format(number, "f") if number is not None and abs(number.adjusted()) < 40 else None
 
 
 def _day(value: str) -> str | None:
@@ -213,6 +226,7 @@ def _moment(value: str, time_zone: str) -> str | None:
     if moment.tzinfo is None:
         moment = moment.replace(tzinfo=ZoneInfo(time_zone))
     try:
-        return moment.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%SZ") if moment.year >= 1000 else None
+        moment = moment.astimezone(UTC)
     except OverflowError:
         return None
+    return moment.strftime("%Y-%m-%dT%H:%M:%SZ") if moment.year >= 1000 else None

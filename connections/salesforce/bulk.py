@@ -31,7 +31,6 @@ class JobInfo:
 
     state: Open, UploadComplete, InProgress, JobComplete, Failed or Aborted.
     records_processed: includes `records_failed`; both are 0 until Salesforce tells. error_message: of the whole job.
-    processing_seconds: that Salesforce worked on it, in all its threads together; 0 until Salesforce tells.
     """
 
     id: str
@@ -41,7 +40,6 @@ class JobInfo:
     records_processed: int = 0
     records_failed: int = 0
     error_message: str = ""
-    processing_seconds: float = 0.0
 
     @property
     def terminal(self) -> bool:
@@ -190,7 +188,6 @@ def _job_info(answer: requests.Response) -> JobInfo:
             records_processed=int(body.get("numberRecordsProcessed") or 0),
             records_failed=int(body.get("numberRecordsFailed") or 0),
             error_message=body.get("errorMessage") or "",
-            processing_seconds=int(body.get("totalProcessingTime") or 0) / 1000,
         )
     except (ValueError, TypeError, KeyError, AttributeError):
         changes = answer.request.method != "GET"

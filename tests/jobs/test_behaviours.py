@@ -109,7 +109,7 @@ def test_a_target_filter_takes_the_values_of_parameters(sandbox: SandboxProcess,
     assert set(people(org)) == {"Arndt", "Kept"}
     Sync.all_objects.filter(pk=sync.pk).update(target_filter="Department = @departments")
     unknown = run(sync)
-    assert unknown.status == Status.FAILED and "has no such parameter" in unknown.reason
+    assert unknown.status == Status.FAILED and "it uses @departments" in unknown.reason
 
 
 def test_a_mirror_of_the_destination_deletes_what_no_row_has(

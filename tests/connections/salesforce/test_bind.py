@@ -22,6 +22,7 @@ VALUES = {
     "literal": "last_n_days:7",
     "n": "30",
     "none": " ",
+    "loose": "1_0",
 }
 
 
@@ -31,6 +32,8 @@ def _object(name: str, **types: str) -> ObjectDescribe:
 
 
 def _described(name: str) -> ObjectDescribe:
+    if name == "Person":
+        return _object("Person", Age__c="double")
     if name == "User":
         return _object("User", Name="string", IsActive="boolean")
     found = _object(
@@ -64,6 +67,10 @@ def _bound(condition: str, **more: Any) -> str:
         ("Name IN (@text, 'b', @n)", "Name IN ('O\\'Neil\\\\', 'b', '30')"),
         ("(NOT Name NOT IN (@n))", "(NOT Name NOT IN ('30'))"),
         ("Name = @none", "Name = null"),
+        (
+            "Id IN (SELECT AccountId FROM Person WHERE Age__c > @n) AND Name = @n",
+            "Id IN (SELECT AccountId FROM Person WHERE Age__c > 30) AND Name = '30'",
+        ),
         ("Name = 'a@least.com' AND Name = '\\'@n'", "Name = 'a@least.com' AND Name = '\\'@n'"),
         ("Name = @", "Name = @"),
     ],
@@ -76,6 +83,7 @@ def test_a_value_is_written_as_its_field_needs_it(condition: str, bound: str) ->
     ("condition", "position", "told"),
     [
         ("Name = @nope", 8, "no such parameter; it has @day"),
+        ("Amount__c > @loose", 13, "its value '1_0' is compared with Amount__c, which needs a number"),
         ("Amount__c > @text", 13, "its value 'O'Neil\\' is compared with Amount__c, which needs a number"),
         ("Active__c = @n", 13, "needs true or false"),
         ("Day__c = @moment", 10, "a day such as 2024-01-31"),
