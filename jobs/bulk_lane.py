@@ -18,7 +18,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable
 from datetime import timedelta
-from typing import cast
+from typing import Any, cast
 
 from django.conf import settings
 from django.db.models import F
@@ -48,6 +48,8 @@ log = logging.getLogger("sfsync.jobs")
 
 # A Salesforce job that settles no row at all, this many times in a row, is not tried again.
 MOST_BARREN_ATTEMPTS = 10
+# Seconds between looks at a Salesforce job that was told to stop.
+ABORT_PAUSE = 5.0
 RESULTS: tuple[bulk.Results, ...] = ("successfulResults", "failedResults", "unprocessedrecords")
 # Results that do not agree with the Salesforce job's own numbers are downloaded again, this many times at most.
 MOST_REREADS = 5
@@ -183,13 +185,14 @@ class BulkLane(Loader):
         self._save(polls=batch.polls + 1, calls=calls)
         return expected.next_look(elapsed, settings.SFSYNC_TICK_SECONDS)
 
-    def _seconds(self, job: bulk.JobInfo) -> float:
-        """How long the Salesforce job took, about. 0 when that was not watched."""
+    def _time(self) -> dict[str, Any]:
+        """How long the Salesforce job took, about: "seconds", 0 when nobody can tell, and whether it was "watched"."""
         calls = self.batch.calls
-        if "closed" not in calls:
-            return 0.0
+        if not {"closed", "looked", "expected"} <= calls.keys():
+            return {"seconds": 0.0, "watched": False}
         closed, looked, expected = calls["closed"], calls["looked"], calls["expected"]
-        return round(took(looked - closed, timezone.now().timestamp() - closed, expected, job.processing_seconds), 2)
+        seconds, watched = took(looked - closed, timezone.now().timestamp() - closed, expected)
+        return {"seconds": round(seconds, 2), "watched": watched}
 
     def _abort(self) -> float | None:
         if self.batch.state != BatchState.ABORTING:
@@ -205,8 +208,8 @@ class BulkLane(Loader):
         except PermanentError as error:
             # It ended between the question and the abort; the next look will tell.
             log.info("%s: %s", self.batch, error)
-            return self._pause()
-        return self._settle(job) if job.terminal else self._pause()
+            return min(self._pause(), ABORT_PAUSE)
+        return self._settle(job) if job.terminal else min(self._pause(), ABORT_PAUSE)
 
     def _poll(self) -> float | None:
         if self._cancelling():
@@ -246,7 +249,7 @@ class BulkLane(Loader):
 
     def _settle(self, job: bulk.JobInfo) -> float | None:
         """The Salesforce job has ended: read what became of each row, and decide about the rest."""
-        seconds = self._seconds(job)
+        time = self._time()
         try:
             read = self._read_results(job)
         except JobGone:
@@ -258,7 +261,7 @@ class BulkLane(Loader):
                 "they are downloaded again."
             )
         changes = {"records_processed": job.records_processed, "barren": 0 if read.rows else self.batch.barren + 1}
-        self._keep(read, "results", changes, salesforce_job_id=job.id, state=job.state, seconds=seconds)
+        self._keep(read, "results", changes, salesforce_job_id=job.id, state=job.state, **time)
         log.info("%s: Salesforce job %s is %s: %s.", self.batch, job.id, job.state, read.counts)
         return self._go_on(job, read)
 

@@ -103,11 +103,11 @@ def speed_of(job: Job) -> Speed:
     return Speed()
 
 
-def _seen(outcomes: Iterable[list[dict[str, Any]]]) -> Iterable[tuple[int, float]]:
+def _seen(outcomes: Iterable[list[dict[str, Any]]]) -> Iterable[tuple[int, float, bool]]:
     for entries in outcomes:
         for entry in entries:
             if entry.get("seconds") and entry.get("state") == "JobComplete":
-                yield sum(entry["counts"].values()), entry["seconds"]
+                yield sum(entry["counts"].values()), entry["seconds"], entry.get("watched", True)
 
 
 def forecast(job: Job, lease: Lease) -> None:

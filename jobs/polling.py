@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import math
 from collections.abc import Sequence
+from typing import Any
 
 LONGEST = 60.0  # seconds between two looks
 # Jobs of the same size do not take the same time; the first look comes so much later than expected, as a factor and in
@@ -18,23 +19,30 @@ _WORTH_A_LOOK, _EARLY = 5.0, 0.25
 
 @dataclasses.dataclass(frozen=True)
 class Speed:
-    """How long Salesforce jobs took. seen: (rows, seconds) of each."""
+    """How long Salesforce jobs took, newest first.
 
-    seen: tuple[tuple[int, float], ...] = ()
+    seen: of each its rows, its seconds, and whether somebody watched it for them: else it took no longer than that.
+    """
+
+    seen: tuple[tuple[int, float, bool], ...] = ()
 
     @classmethod
-    def from_json(cls, data: Sequence[Sequence[float]]) -> Speed:
+    def from_json(cls, data: Sequence[Sequence[Any]]) -> Speed:
         """What a job's forecast holds as "speed"."""
-        return cls(tuple((int(rows), float(seconds)) for rows, seconds in data))
+        return cls(tuple((int(rows), float(seconds), all(watched)) for rows, seconds, *watched in data))
 
     def expected(self, rows: int) -> Expected:
-        """How long a Salesforce job of so many rows will take; a guess where none of about that size was seen."""
-        near = [(took, seconds) for took, seconds in self.seen if took and 1 / 4 <= rows / took <= 4]
+        """How long a Salesforce job of so many rows will take.
+
+        A guess where none of about that size was seen, and where the last one may have taken far less.
+        """
+        near = [each for each in self.seen if each[0] and 1 / 4 <= rows / each[0] <= 4]
         if not near:
             return Expected(_START_SECONDS + rows / _ROWS_PER_SECOND, is_guess=True)
-        closest = min(abs(math.log(rows / took)) for took, _ in near)
-        each = sorted(s * rows / took for took, s in near if abs(math.log(rows / took)) <= closest + 0.05)
-        return Expected(each[len(each) // 2])
+        closest = min(abs(math.log(rows / took)) for took, _, _ in near)
+        like = [each for each in near if abs(math.log(rows / each[0])) <= closest + 0.05]
+        seconds = sorted(seconds * rows / took for took, seconds, _ in like)
+        return Expected(seconds[len(seconds) // 2], is_guess=not like[0][2])
 
 
 @dataclasses.dataclass(frozen=True)
@@ -66,12 +74,12 @@ class Expected:
         return count
 
 
-def took(looked: float, found: float, expected: float, processing: float) -> float:
-    """Seconds that a Salesforce job took, about: it ended between the last two looks.
+def took(looked: float, found: float, expected: float) -> tuple[float, bool]:
+    """Seconds that a Salesforce job took, about, and whether that is more than what was expected anyway.
 
-    looked, found: seconds from its begin to the look before, and to the one that found it ended. expected: as of the
-    look before. processing: seconds that Salesforce says it worked on it, perhaps in several threads at once, or 0.
-    Where that is less than expected, the next expectation comes down half-way: it holds no time in Salesforce's queue.
+    looked, found: seconds from its begin to the look before, and to the one that found it ended, between which it did.
+    expected: as of the look before.
     """
-    seconds = min(max(expected, looked), found)
-    return (seconds + processing) / 2 if looked < processing < seconds else seconds
+    if expected <= _WORTH_A_LOOK:
+        return (looked + found) / 2, True
+    return min(max(expected, looked), found), looked > 0

@@ -36,7 +36,9 @@ def test_what_a_salesforce_job_has_done_so_far_tells_when_it_will_have_ended():
 
 
 def test_salesforce_jobs_of_about_the_same_size_tell_how_long_the_next_one_takes():
-    speed = Speed.from_json([[100, 3.0], [10_000, 8.0], [10_000, 2.0], [10_000, 4.0], [1_000_000, 90.0]])
+    speed = Speed.from_json(
+        [[100, 3.0, True], [10_000, 8.0, True], [10_000, 2.0, True], [10_000, 4.0], [1_000_000, 90.0]]
+    )
     assert speed.expected(10_000) == Expected(4.0)
     assert speed.expected(20_000) == Expected(8.0)
     assert speed.expected(1_000_000) == Expected(90.0)
@@ -47,10 +49,21 @@ def test_without_one_of_that_size_it_is_guessed():
     assert Speed().expected(30_000) == Speed.from_json([[100, 3.0]]).expected(30_000) == guess
 
 
-def test_how_long_it_took_is_what_was_expected_unless_the_looks_or_salesforce_say_otherwise():
-    assert took(0.0, 10.0, expected=8.0, processing=0.0) == 8.0
-    assert took(9.0, 12.0, expected=8.0, processing=0.0) == 9.0
-    assert took(0.0, 10.0, expected=12.0, processing=0.0) == 10.0
-    assert took(0.0, 10.0, expected=8.0, processing=4.0) == 6.0
-    # In two threads at once, or before the last look: that says nothing.
-    assert took(0.0, 10.0, expected=8.0, processing=16.0) == took(7.0, 10.0, expected=8.0, processing=4.0) == 8.0
+def test_how_long_it_took_is_what_was_expected_unless_the_looks_say_otherwise():
+    assert took(0.0, 3.0, expected=2.0) == (1.5, True)
+    assert took(6.0, 10.0, expected=8.0) == (8.0, True)
+    assert took(9.0, 12.0, expected=8.0) == (9.0, True)
+    assert took(0.0, 10.0, expected=12.0) == (10.0, False)
+
+
+def test_what_is_expected_comes_down_again_after_slow_hours():
+    """Salesforce jobs that took 40 seconds take 5 from now on."""
+    seen = [(100_000, 40.0, True)] * 7
+    for _ in range(20):
+        expected = Speed(tuple(seen[:12])).expected(100_000)
+        looked, found = 0.0, expected.next_look(0.0, TICK)
+        while found < 5.0:
+            looked, expected = found, expected.corrected(found, round(100_000 * found / 5.0), 100_000)
+            found += expected.next_look(found, TICK)
+        seen.insert(0, (100_000, *took(looked, found, expected.seconds)))
+    assert Speed(tuple(seen[:12])).expected(100_000).seconds <= 10.0
