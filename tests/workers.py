@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import signal
 import sqlite3
 import subprocess
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from contextlib import closing
 from pathlib import Path
 from typing import Any
@@ -69,13 +70,9 @@ class Process:
 
     def freeze(self) -> None:
         """Stop it, but not while it holds SQLite's one write lock: then nobody could take over, which is no defect."""
-        deadline = time.monotonic() + 10
-        self._process.send_signal(signal.SIGSTOP)
-        while connection.vendor == "sqlite" and not _is_writable(str(connection.settings_dict["NAME"])):
-            assert time.monotonic() < deadline, "the database stayed locked"
-            self.thaw()
-            time.sleep(0.02)
+        with _write_lock():
             self._process.send_signal(signal.SIGSTOP)
+            os.waitid(os.P_PID, self.pid, os.WSTOPPED | os.WNOWAIT)
 
     def thaw(self) -> None:
         self._process.send_signal(signal.SIGCONT)
@@ -90,15 +87,16 @@ class Process:
             self.kill()
 
 
-def _is_writable(database: str) -> bool:
-    """Whether nobody is writing to an SQLite database right now."""
-    with closing(sqlite3.connect(database, timeout=0.2, isolation_level=None)) as probe:
-        try:
-            probe.execute("BEGIN IMMEDIATE")
-        except sqlite3.OperationalError:
-            return False
-        probe.execute("ROLLBACK")
-        return True
+@contextlib.contextmanager
+def _write_lock() -> Iterator[None]:
+    """Nobody else writes to the test's database meanwhile, where it has one lock for all."""
+    if connection.vendor != "sqlite":
+        yield
+        return
+    with closing(sqlite3.connect(str(connection.settings_dict["NAME"]), timeout=30, isolation_level=None)) as held:
+        held.execute("BEGIN IMMEDIATE")
+        yield
+        held.execute("ROLLBACK")
 
 
 class Worker(Process):
