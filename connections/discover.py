@@ -23,7 +23,7 @@ from connections.salesforce import query
 from connections.salesforce.bind import bind
 from connections.salesforce.describe import ObjectDescribe
 from connections.salesforce.discover import ObjectSummary
-from connections.salesforce.errors import FilterRefused, SalesforceError
+from connections.salesforce.errors import SalesforceError
 from connections.secrets import SecretsUnreadable
 from connections.sessions import salesforce_session
 from connections.sources.base import Selection, SourceError, Table
@@ -88,9 +88,7 @@ def columns(connection: Connection, selection: Selection, *, refresh: bool = Fal
     return tuple(_answer(connection, f"columns {chosen}", OF_A_SOURCE, ask, refresh))
 
 
-def count(
-    connection: Connection, object: str, where: str, parameters: Mapping[str, str] | None = None, time_zone: str = "UTC"
-) -> int:
+def count(connection: Connection, object: str, where: str, parameters: Mapping[str, str], time_zone: str) -> int:
     """How many records of a Salesforce object meet a SOQL condition (without WHERE), asked now.
 
     parameters: values by name, of those that stand as @name in the condition. time_zone: of their date-times without an
@@ -98,15 +96,8 @@ def count(
     """
 
     def ask() -> int:
-        bound = bind(where, parameters or {}, object, lambda name: describe(connection, name), time_zone)
-        try:
-            return query.count(salesforce_session(connection), object, bound.text)
-        except FilterRefused as error:
-            if error.position is None or bound.text == where:
-                raise
-            position = bound.written(error.position)
-            message = str(error).replace(f"at character {error.position}:", f"at character {position}:", 1)
-            raise FilterRefused(message, code=error.code, position=position) from None
+        bound = bind(where, parameters, object, lambda name: describe(connection, name), time_zone)
+        return query.count(salesforce_session(connection), object, bound.text, bound.written)
 
     return int(_asked(connection, ask))
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import dataclasses
 from typing import Any
-from zoneinfo import available_timezones
 
 from django.http import HttpRequest
 
@@ -96,10 +95,8 @@ def tried_filter(request: HttpRequest, obj: Sync | None) -> tuple[bool, str] | N
         return None
     if not hasattr(request, "sync_tried"):
         where = request.POST.get("target_filter", "")
-        zone = request.POST.get("time_zone", "")
-        tried = offers_of(request, obj).try_filter(
-            where, _defaults(request), zone if zone in available_timezones() else "UTC"
-        )
+        zone = request.POST.get("time_zone", "UTC")
+        tried = offers_of(request, obj).try_filter(where, _defaults(request), zone)
         request.sync_tried = tried  # type: ignore[attr-defined]
     found: tuple[bool, str] = request.sync_tried  # type: ignore[attr-defined]
     return found

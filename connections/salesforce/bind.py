@@ -13,7 +13,7 @@ from collections.abc import Callable, Mapping, Sequence
 from datetime import UTC, date, datetime
 from decimal import Decimal
 from itertools import pairwise
-from zoneinfo import ZoneInfo
+from zoneinfo import ZoneInfo, available_timezones
 
 from connections.salesforce.describe import ObjectDescribe
 from connections.salesforce.errors import FilterRefused
@@ -56,7 +56,7 @@ class Bound:
         index = bisect.bisect_right([sent for sent, _ in self.starts], position - 1) - 1
         sent, own = self.starts[index]
         is_value = index % 2 == 1
-        return own + 1 + (0 if is_value else position - 1 - sent)
+        return own + 1 if is_value else own + position - sent
 
 
 def bind(
@@ -71,7 +71,8 @@ def bind(
     parameters: values by name; a blank one becomes null. object: API name, of which the condition is. describe: tells
     an object by its API name; asked only for those whose fields a parameter is compared with. time_zone: of values
     without an offset that are compared with date-times. Raises FilterRefused for a parameter that there is not, that
-    stands where no value can, or whose value is none for its field; and what `describe` raises.
+    stands where no value can, or whose value is none for its field, and for a time zone that there is not; and what
+    `describe` raises.
     """
     pieces: list[str] = []
     starts = [(0, 0)]
@@ -191,6 +192,8 @@ def _literal(token: Token, value: str, called: str, type: str, time_zone: str) -
     elif type == "date":
         literal, needs = _day(value), "a day such as 2024-01-31, or a date literal such as YESTERDAY"
     elif type == "datetime":
+        if time_zone not in available_timezones():
+            raise _refused(token, f"there is no time zone '{time_zone}' for it")
         literal = _moment(value, time_zone)
         needs = "a date-time such as 2024-01-31T08:00:00Z, a day, or a date literal such as YESTERDAY"
     elif type == "time":

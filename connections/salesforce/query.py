@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from datetime import datetime
 from decimal import Decimal, InvalidOperation
 from typing import Any
@@ -61,11 +61,14 @@ def _plain(record: dict[str, Any]) -> dict[str, Any]:
     }
 
 
-def count(session: SalesforceSession, object: str, where: str) -> int:
+def count(
+    session: SalesforceSession, object: str, where: str, written: Callable[[int], int] = lambda position: position
+) -> int:
     """How many records of the object meet a condition, by one call.
 
-    object: API name. where: a SOQL condition without WHERE; "" counts all. Raises FilterRefused when Salesforce does
-    not take the condition, with the place in it as `position`, else SalesforceError.
+    object: API name. where: a SOQL condition without WHERE; "" counts all. written: tells which character of what a
+    person wrote became one of `where`, both from 1. Raises FilterRefused when Salesforce does not take the condition,
+    with the place in what was written as `position`, else SalesforceError.
     """
     if not _API_NAME.fullmatch(object):
         raise MisconfiguredError(f"'{object}' is not an API name in Salesforce. Correct the sync's object.")
@@ -79,14 +82,14 @@ def count(session: SalesforceSession, object: str, where: str) -> int:
     try:
         return int(session.rest.query(soql)["totalSize"])
     except PermanentError as error:
-        raise _filter_error(error, condition, len(start)) from None
+        raise _filter_error(error, condition, len(start), written) from None
     except (requests.exceptions.JSONDecodeError, KeyError, TypeError):
         raise TransientError(
             "Salesforce's answer to a query was not a query result. A proxy may have answered."
         ) from None
 
 
-def _filter_error(error: PermanentError, condition: str, start: int) -> FilterRefused:
+def _filter_error(error: PermanentError, condition: str, start: int, written: Callable[[int], int]) -> FilterRefused:
     """What Salesforce says about a query, told of the condition in it, which begins at the character `start`."""
     found = _PLACE.search(error.what_happened)
     if found:
@@ -101,13 +104,13 @@ def _filter_error(error: PermanentError, condition: str, start: int) -> FilterRe
         text, token = error.what_happened, _TOKEN.search(error.what_happened)
         once = token is not None and condition.count(token[1]) == 1
         position = condition.index(token[1]) + 1 if token is not None and once else 0
-    inside = 1 <= position <= len(condition)
-    place = f" at character {position}" if inside else ""
+    told = written(position) if 1 <= position <= len(condition) else None
+    place = f" at character {told}" if told else ""
     return FilterRefused(
         f"Salesforce does not take the filter{place}: {text}",
         code=error.code,
         http_status=error.http_status,
-        position=position if inside else None,
+        position=told,
     )
 
 

@@ -103,6 +103,11 @@ def test_what_cannot_be_bound_is_told_with_its_place(condition: str, position: i
     assert caught.value.position == position and told in str(caught.value)
 
 
+def test_a_time_zone_that_there_is_not_is_told() -> None:
+    with pytest.raises(FilterRefused, match="there is no time zone 'Europe/Nowhere'"):
+        _bound("CreatedDate > @moment", time_zone="Europe/Nowhere")
+
+
 def test_nothing_is_asked_for_a_condition_without_parameters() -> None:
     def never(name: str) -> ObjectDescribe:
         raise AssertionError(name)
